@@ -1,0 +1,125 @@
+"""Users and the sessions in which they use the API.
+
+Values that Django would compute in Python are database defaults, because statements
+(`megapolis.statements`) insert rows without going through `Model.save()`.
+"""
+
+import unicodedata
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.db.models.functions import Now
+from django.db.models.query import QuerySet
+
+EMAIL_MAX_LENGTH = 254
+"""The longest address that SMTP can carry (RFC 5321, section 4.5.3.1.3)."""
+
+
+def normalize_email(email: str | None) -> str | None:
+    """Return the one spelling under which an address is stored, or None for an empty one.
+
+    Case and Unicode form do not tell people apart: an address differing only in these belongs to
+    the user who has it already.
+    """
+    return unicodedata.normalize("NFKC", email or "").strip().lower() or None
+
+
+class UserManager(BaseUserManager["User"]):
+    """Creates users from Python: `createsuperuser`, the admin, commands and tests."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Save and return a user. Without a password none can be used to sign in to the admin."""
+        user = self.model(email=normalize_email(email), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Save and return a user who may do everything."""
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """Find by email in any spelling, as the admin's sign-in form does."""
+        return self.get(email=normalize_email(username))
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person. The identity is `supabase_id`; the email is only an attribute of it.
+
+    Users who came through Supabase have no usable password. Staff who sign in to the admin have
+    one, and need no Supabase account.
+    """
+
+    supabase_id = models.UUIDField(
+        null=True, blank=True, unique=True, help_text="The `sub` claim of the Supabase token."
+    )
+    email = models.EmailField(max_length=EMAIL_MAX_LENGTH, null=True, blank=True, unique=True)
+    is_active = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="Clear it to lock the user out; every token stops working at once.",
+    )
+    is_staff = models.BooleanField(
+        default=False, db_default=False, help_text="May sign in to the admin."
+    )
+    is_superuser = models.BooleanField(
+        "superuser status",
+        default=False,
+        db_default=False,
+        help_text="Has every permission without being given them one by one.",
+    )
+    password = models.CharField(max_length=128, db_default="!")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+    last_seen_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="The last exchange of a Supabase token."
+    )
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "email"
+
+    class Meta:
+        indexes = (models.Index("created_at", name="user_created"),)
+
+    def __str__(self) -> str:
+        return self.email or f"user {self.pk}"
+
+    def clean(self) -> None:
+        """Store the one spelling of the email."""
+        super().clean()
+        self.email = normalize_email(self.email)
+
+
+class ApiSessionQuerySet(QuerySet["ApiSession"]):
+    """Selections of sessions."""
+
+    def active(self) -> "ApiSessionQuerySet":
+        """Those whose tokens are accepted, as far as the session decides."""
+        return self.filter(revoked_at=None, expires_at__gt=Now())
+
+
+class ApiSession(models.Model):
+    """A signed-in client. Its token is accepted as long as this row says so.
+
+    There is one row per Supabase session, however often its client exchanges; a row without
+    `supabase_session_id` was made by a command.
+    """
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="api_sessions")
+    supabase_session_id = models.UUIDField(null=True, blank=True, unique=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    last_seen_at = models.DateTimeField(
+        db_default=Now(), editable=False, help_text="The last exchange."
+    )
+    expires_at = models.DateTimeField(db_index=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ApiSessionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API session"
+
+    def __str__(self) -> str:
+        return f"session {self.pk}"

@@ -1,0 +1,227 @@
+"""Errors, and the one place that turns them into answers (RFC 9457 problem details).
+
+    ApiError
+    ├── BadRequest             400
+    ├── Unauthorized           401  with WWW-Authenticate (RFC 6750, section 3)
+    ├── Forbidden              403
+    ├── NotFound               404
+    ├── Conflict               409
+    ├── PayloadTooLarge        413
+    ├── UnsupportedMediaType   415
+    ├── UnprocessableContent   422
+    ├── TooManyRequests        429  with Retry-After
+    └── ServiceUnavailable     503  with Retry-After
+
+A feature declares its own errors beside the service that raises them, as subclasses with a
+``detail`` of their own. Whatever else escapes a view is a 500 whose cause is only in the log.
+"""
+
+import sys
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import orjson
+from django.conf import settings
+from django.core import signals
+from django.core.exceptions import (
+    BadRequest as DjangoBadRequest,
+)
+from django.core.exceptions import (
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from pydantic import BaseModel, Field
+
+from megapolis.logger import logger, request_id
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class ApiError(Exception):
+    """An error with a status. ``detail`` is written for the client and never holds a secret."""
+
+    status: ClassVar[int] = 500
+    detail: str = "Internal server error"
+
+    def __init__(self, detail: str | None = None, *, headers: Mapping[str, str] | None = None):
+        super().__init__(detail or self.detail)
+        self.detail = detail or self.detail
+        self.headers: dict[str, str] = dict(headers or {})
+
+
+class BadRequest(ApiError):
+    """The request cannot be understood or carried out as it is."""
+
+    status = 400
+    detail = "Bad request"
+
+
+class Unauthorized(ApiError):
+    """No valid credentials. ``error`` is the code of RFC 6750, absent where none were sent."""
+
+    status = 401
+    detail = "Not authenticated"
+    error: ClassVar[str | None] = None
+
+    def __init__(self, detail: str | None = None):
+        super().__init__(detail)
+        challenge = f'Bearer error="{self.error}"' if self.error else "Bearer"
+        self.headers["WWW-Authenticate"] = challenge
+
+
+class Forbidden(ApiError):
+    """The client is known, and may not do this."""
+
+    status = 403
+    detail = "Not allowed"
+
+
+class NotFound(ApiError):
+    """There is nothing at this address, or nothing that this client may know of."""
+
+    status = 404
+    detail = "Not found"
+
+
+class Conflict(ApiError):
+    """The state of another resource forbids it."""
+
+    status = 409
+    detail = "Conflict"
+
+
+class PayloadTooLarge(ApiError):
+    """The body exceeds the limit. The connection is closed, for the rest of it is not read."""
+
+    status = 413
+    detail = "Request body too large"
+
+    def __init__(self, detail: str | None = None):
+        super().__init__(detail, headers={"Connection": "close"})
+
+
+class UnsupportedMediaType(ApiError):
+    """The body is not of the content type that the endpoint reads."""
+
+    status = 415
+    detail = "Content-Type must be application/json"
+
+
+class UnprocessableContent(ApiError):
+    """The body is well-formed, and a value in it cannot be accepted."""
+
+    status = 422
+    detail = "Invalid input"
+
+
+class TooManyRequests(ApiError):
+    """The client is over its limit; ``retry_after`` is in seconds."""
+
+    status = 429
+    detail = "Too many requests"
+
+    def __init__(self, detail: str | None = None, *, retry_after: int = 1):
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class ServiceUnavailable(ApiError):
+    """Something that the service needs is away for now; ``retry_after`` is in seconds."""
+
+    status = 503
+    detail = "Temporarily unavailable"
+
+    def __init__(self, detail: str | None = None, *, retry_after: int = 1):
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class FieldProblem(BaseModel):
+    """One invalid value. ``pointer`` is a JSON pointer (RFC 6901) into body, query or path."""
+
+    pointer: str = Field(examples=["/body/name"])
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457. ``request_id`` finds the request in the log of the service."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[FieldProblem] | None = None
+
+
+def problem_response(
+    *,
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    errors: list[dict[str, str]] | None = None,
+) -> HttpResponse:
+    """Return the problem+json answer; ``errors`` are rows of pointer and message."""
+    problem: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id.get(),
+    }
+    if errors is not None:
+        problem["errors"] = errors
+    return HttpResponse(
+        orjson.dumps(problem), status=status, content_type=PROBLEM_JSON, headers=headers
+    )
+
+
+def exception_response(request: HttpRequest, exc: BaseException) -> HttpResponse:
+    """Return the answer to whatever a view raised. What nobody foresaw is logged and is a 500."""
+    if isinstance(exc, HttpError) and isinstance(exc.__cause__, ApiError):
+        exc = exc.__cause__
+    if isinstance(exc, ApiError):
+        return problem_response(status=exc.status, detail=exc.detail, headers=exc.headers)
+    if isinstance(exc, ValidationError):
+        return problem_response(
+            status=422, detail="Invalid input", errors=[_field_problem(e) for e in exc.errors]
+        )
+    if isinstance(exc, AuthenticationError):
+        return exception_response(request, Unauthorized())
+    if isinstance(exc, HttpError):
+        return problem_response(status=exc.status_code, detail=str(exc))
+    if isinstance(exc, Http404):
+        return exception_response(request, NotFound())
+    if isinstance(exc, PermissionDenied):
+        return exception_response(request, Forbidden())
+    if isinstance(exc, RequestDataTooBig | TooManyFieldsSent | TooManyFilesSent):
+        return exception_response(request, PayloadTooLarge())
+    if isinstance(
+        exc, SuspiciousOperation | DjangoBadRequest | MultiPartParserError | UnicodeDecodeError
+    ):
+        return exception_response(request, BadRequest())
+    return _unforeseen(request, exc)
+
+
+def _unforeseen(request: HttpRequest, exc: BaseException) -> HttpResponse:
+    if settings.DEBUG_PROPAGATE_EXCEPTIONS:
+        raise exc
+    logger.opt(exception=exc).error("{} {} failed", request.method, request.path)
+    signals.got_request_exception.send(sender=sys.modules[__name__], request=request)
+    return problem_response(status=500, detail=ApiError.detail)
+
+
+def _field_problem(error: Mapping[str, Any]) -> dict[str, str]:
+    """Turn one row of Ninja's validation errors into pointer and message.
+
+    Ninja puts the name of the view's parameter between "body" and the path inside the body.
+    """
+    source, *path = error["loc"]
+    steps = path[1:] if source == "body" else path
+    pointer = "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+    return {"pointer": f"/{source}/{pointer}".rstrip("/"), "message": error["msg"]}

@@ -1,0 +1,30 @@
+"""The widget, and the indexes that keep each of its lists cheap."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Lower, Now
+
+NAME_MAX_LENGTH = 255
+
+
+class Widget(models.Model):
+    """A named thing that somebody owns. Names are unique, whoever owns them."""
+
+    # The collation orders by code point and folds the case of every script, on any server
+    # (PostgreSQL 17 and newer); the order by name and the search by prefix rest on it.
+    name = models.CharField(max_length=NAME_MAX_LENGTH, unique=True, db_collation="pg_c_utf8")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="widgets", db_index=False
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+
+    class Meta:
+        indexes = (
+            models.Index(Lower("name"), "id", name="widget_name"),
+            models.Index("owner", "id", name="widget_owner"),
+            models.Index("owner", Lower("name"), "id", name="widget_owner_name"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
