@@ -1,0 +1,1 @@
+"""Megapolis API: async Django behind Supabase sign-in."""

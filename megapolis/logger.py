@@ -1,0 +1,157 @@
+"""The one logger of the project.
+
+    from megapolis.logger import logger
+
+    logger.info("widget {} created", widget.id)
+
+It is Loguru's. Standard logging (Django, uvicorn, psycopg) is routed into it. Each record carries
+the id of the request it belongs to; secrets and tokens are replaced before anything is written.
+"""
+
+import logging
+import re
+import sys
+import traceback
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import orjson
+from loguru import logger
+
+from megapolis import environment
+
+if TYPE_CHECKING:
+    from loguru import Message, Record
+
+__all__ = ["configure_logging", "logger", "redact", "request_id"]
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+LINE = (
+    "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> <level>{level: <8}</level> "
+    "<cyan>{extra[request_id]}</cyan> {name}: <level>{message}</level>\n{exception}"
+)
+QUIET = ("asyncio", "hpack", "httpcore", "httpx", "psycopg.pool")
+ROTATION, RETENTION = "50 MB", 10
+HIDDEN = "***"
+
+
+def known_secrets() -> list[str]:
+    """The configured secrets. Short ones are left out: they would blot out ordinary words."""
+    values = (
+        environment.SECRET_KEY,
+        environment.JWT_SECRET_KEY,
+        *environment.JWT_SECRET_KEY_FALLBACKS,
+        environment.SUPABASE_SERVICE_ROLE_KEY,
+        environment.SUPABASE_JWT_SECRET,
+        unquote(urlsplit(environment.DATABASE_URL).password or ""),
+    )
+    return [value for value in values if len(value) >= 12]
+
+
+SECRETS = re.compile(
+    "|".join(
+        [
+            *map(re.escape, known_secrets()),
+            r"eyJ[\w-]{5,}\.[\w-]*\.?[\w-]*",
+            r"sb_(?:secret|publishable)_[\w-]+",
+            r"(?<=[Bb]earer )[\w.~+/=-]+",
+            r"(?<=://)[^\s/@]*:[^\s/@]+(?=@)",
+            r"""(?<=password=)['"]?[^\s'"&,;]+""",
+        ]
+    )
+)
+
+
+def redact(text: str) -> str:
+    """The text with each token, key, password and configured secret replaced by ***."""
+    return SECRETS.sub(HIDDEN, text)
+
+
+def configure_logging() -> None:
+    """Send everything to stderr, and in production to JSON files in LOG_DIR. Safe to repeat."""
+    development = environment.ENVIRONMENT == "development"
+    logger.configure(handlers=[], patcher=prepare)
+    logger.add(
+        write_to_stderr,
+        level=environment.LOG_LEVEL,
+        format=LINE,
+        colorize=sys.stderr.isatty(),
+        backtrace=development,
+        diagnose=development,
+    )
+    if environment.LOG_DIR:
+        add_files()
+    logging.root.handlers = [InterceptHandler()]
+    logging.root.setLevel(logger.level(environment.LOG_LEVEL).no)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def add_files() -> None:
+    path = f"{environment.LOG_DIR}/megapolis.log"
+    try:
+        logger.add(
+            path,
+            level=environment.LOG_LEVEL,
+            format=as_json,
+            rotation=ROTATION,
+            retention=RETENTION,
+            encoding="utf-8",
+            watch=True,
+            backtrace=False,
+            diagnose=False,
+        )
+    except OSError as error:
+        logger.warning("No log file: {} cannot be written ({}).", path, error.strerror)
+
+
+def prepare(record: "Record") -> None:
+    """Give the record its request id, and make its message one line without secrets."""
+    record["extra"].setdefault("request_id", request_id.get())
+    message = redact(record["message"])
+    if not message.isprintable():
+        message = "".join(map(visible, message))
+    record["message"] = message
+
+
+def visible(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
+
+
+def write_to_stderr(message: "Message") -> None:
+    sys.stderr.write(redact(message) if message.record["exception"] else message)
+
+
+def as_json(record: "Record") -> str:
+    """A Loguru format: one JSON object per line."""
+    event = {
+        "time": record["time"],
+        "level": record["level"].name,
+        "logger": record["name"],
+        "message": record["message"],
+        **{key: redact(str(value)) for key, value in record["extra"].items() if key != "json"},
+    }
+    if record["exception"]:
+        event["exception"] = redact("".join(traceback.format_exception(*record["exception"])))
+    record["extra"]["json"] = orjson.dumps(event, default=str).decode()
+    return "{extra[json]}\n"
+
+
+class InterceptHandler(logging.Handler):
+    """Hands the records of standard logging to Loguru."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - a bad log call must not break what it reports on
+            self.handleError(record)
+            return
+        known = record.levelname in logging.getLevelNamesMapping()
+        level = record.levelname if known else record.levelno
+        exception = record.exc_info if record.exc_info and record.exc_info[0] else None
+        source = {"name": record.name, "function": record.funcName, "line": record.lineno}
+        logger.patch(lambda target: target.update(source)).opt(exception=exception).log(
+            level, message
+        )
