@@ -1,0 +1,1 @@
+"""Measures the service beside its peers. Start with `python -m benchmarks --help`."""

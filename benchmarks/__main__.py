@@ -1,0 +1,122 @@
+"""The command line: `python -m benchmarks [compare | growth | access-log]`."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks import access_log, database, growth, report, servers, tokens
+from benchmarks.check import WrongAnswer
+from benchmarks.compare import Conditions, compare
+from benchmarks.placement import Placement, free, split
+from benchmarks.wrk import LoadError, require_wrk
+
+RESULTS = Path(__file__).with_name("results")
+
+
+def main() -> None:
+    """Run the command, and end with one sentence when it cannot."""
+    options = parse()
+    try:
+        require_wrk()
+        options.run(options)
+    except (LoadError, WrongAnswer, servers.ServerError, ValueError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    for name, run, widgets, help_text in (
+        ("compare", run_compare, 10_000, "the service beside its peers"),
+        ("growth", run_growth, 1_000_000, "how the service's cost grows"),
+        ("access-log", run_access_log, 10_000, "what the access log costs"),
+    ):
+        command = commands.add_parser(name, help=help_text)
+        command.set_defaults(run=run)
+        add = command.add_argument
+        add("--rounds", type=int, default=5)
+        add("--seconds", type=float, default=5.0, help="of each measurement")
+        add("--warm-up", type=float, default=1.0, help="seconds before each measurement")
+        add("--connections", type=int, default=32)
+        add("--pool", type=int, default=10, help="database connections of the server")
+        add("--widgets", type=int, default=widgets, help="rows in the table")
+        add("--placement", choices=("split", "free"), default="split", help="see the README")
+        add("--python", default=".venv/bin/python", help="the service's own interpreter")
+        add("--output", type=Path, default=RESULTS, help="folder of the results")
+        if name == "compare":
+            add("--only", nargs="+", help="names of servers, such as fastapi megapolis")
+        if name == "growth":
+            add("--requests", type=int, default=200_000, help="while memory is watched")
+    return parser.parse_args()
+
+
+def conditions_of(options: argparse.Namespace) -> Conditions:
+    """Return what is the same for every server."""
+    placement: Placement = split() if options.placement == "split" else free()
+    return Conditions(
+        rounds=options.rounds,
+        seconds=options.seconds,
+        warm_up=options.warm_up,
+        connections=options.connections,
+        pool=options.pool,
+        placement=placement,
+    )
+
+
+@contextmanager
+def prepared(options: argparse.Namespace) -> Iterator[tuple[database.Database, Conditions, str]]:
+    """Start PostgreSQL and fill it; yield the database, the conditions and a token."""
+    conditions = conditions_of(options)
+    say(f"loading {options.widgets:,} widgets")
+    with database.running(conditions.placement.database) as socket:
+        loaded = database.create(
+            socket,
+            "benchmark",
+            widgets=options.widgets,
+            migrate=[options.python, "manage.py", "migrate"],
+            environment=servers.production_environment(),
+        )
+        yield loaded, conditions, tokens.sign(tokens.claims_of(loaded))
+
+
+def run_compare(options: argparse.Namespace) -> None:
+    """Measure the service beside its peers, and write table, raw data and chart."""
+    candidates = [*servers.peers(), servers.megapolis(options.python)]
+    chosen = [server for server in candidates if not options.only or server.name in options.only]
+    with prepared(options) as (loaded, conditions, token):
+        results = compare(chosen, loaded, conditions, token=token, say=say)
+    report.write(options.output, "comparison", results, conditions)
+    print((options.output / "comparison.md").read_text())
+
+
+def run_growth(options: argparse.Namespace) -> None:
+    """Measure how the service's cost grows."""
+    with prepared(options) as (loaded, conditions, token):
+        subject = growth.Subject(options.python, loaded, conditions, token, say)
+        write(options, "growth", growth.growth(subject, options.requests))
+
+
+def run_access_log(options: argparse.Namespace) -> None:
+    """Measure what the access log costs."""
+    with prepared(options) as (loaded, conditions, token):
+        table = access_log.access_log(options.python, loaded, conditions, token=token, say=say)
+    write(options, "access-log", table)
+
+
+def write(options: argparse.Namespace, name: str, text: str) -> None:
+    """Write the Markdown and show it."""
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / f"{name}.md").write_text(text + "\n")
+    print(text)
+
+
+def say(message: str) -> None:
+    """Tell the person who waits, apart from the results."""
+    print(message, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

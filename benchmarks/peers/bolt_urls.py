@@ -1,0 +1,3 @@
+"""The URLs of the django-bolt peer that Django itself would serve: none."""
+
+urlpatterns: list[object] = []

@@ -1,0 +1,103 @@
+"""Writes what a comparison measured: raw data as JSON, a table in Markdown, and the chart."""
+
+import json
+import platform
+import subprocess
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+from benchmarks.chart import draw
+from benchmarks.compare import REQUESTS, Conditions, Result
+
+PACKAGES = (
+    *("django", "django-ninja", "django-bolt", "fastapi", "sqlalchemy", "asyncpg", "psycopg"),
+    *("uvicorn", "uvloop", "httptools", "pydantic", "msgspec", "orjson"),
+)
+RIVALS = ("fastapi", "ninja", "bolt")
+
+
+def write(folder: Path, name: str, results: dict[str, Result], conditions: Conditions) -> None:
+    """Write `name`.json, `name`.md and `name`.svg into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = environment(conditions)
+    raw = {
+        "environment": facts,
+        "results": {key: asdict(result) for key, result in results.items()},
+    }
+    (folder / f"{name}.json").write_text(json.dumps(raw, indent=1) + "\n")
+    facts_list = "\n".join(f"- {key}: {value}" for key, value in facts.items())
+    sections = [rates(results), ratios(results), latencies(results), facts_list]
+    (folder / f"{name}.md").write_text("\n\n".join(filter(None, sections)) + "\n")
+    (folder / f"{name}.svg").write_text(draw(results))
+
+
+def environment(conditions: Conditions) -> dict[str, str]:
+    """Return what the figures depend on."""
+    wrk = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)
+    return {
+        "measured": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": f"{_processor()}, {psutil.cpu_count()} cores, {platform.system()}",
+        "placement": str(conditions.placement),
+        "rounds": f"{conditions.rounds} of {conditions.seconds:g} s, median",
+        "connections": str(conditions.connections),
+        "pool": f"{conditions.pool} database connections",
+        "Python": platform.python_version(),
+        "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        "wrk": wrk.stdout.split(" [")[0].removeprefix("wrk "),
+    }
+
+
+def rates(results: dict[str, Result]) -> str:
+    """Return the table of requests per second and memory."""
+    lines = [_row("requests per second", *REQUESTS, "RSS", "PSS", "start")]
+    lines.append(_row("---", *["---:"] * (len(REQUESTS) + 3)))
+    for result in results.values():
+        figures = [f"{result.rate(request):,.0f}" for request in REQUESTS]
+        memory = [f"{max(result.rss_mib):.0f} MiB", f"{max(result.pss_mib):.0f} MiB"]
+        lines.append(_row(result.title, *figures, *memory, f"{min(result.started_in):.2f} s"))
+    return "\n".join(lines)
+
+
+def latencies(results: dict[str, Result]) -> str:
+    """Return the table of latencies."""
+    lines = [_row("latency p50 / p99, ms", *REQUESTS), _row("---", *["---:"] * len(REQUESTS))]
+    for result in results.values():
+        figures = [f"{result.p50(name):.1f} / {result.p99(name):.1f}" for name in REQUESTS]
+        lines.append(_row(result.title, *figures))
+    return "\n".join(lines)
+
+
+def ratios(results: dict[str, Result]) -> str:
+    """Return the table of the service's ratios to its peers, or nothing without the service."""
+    ours = results.get("megapolis")
+    rivals = [results[name] for name in RIVALS if name in results]
+    if ours is None or not rivals:
+        return ""
+    best = {name: max(rival.rate(name) for rival in rivals) for name in REQUESTS}
+    rows = {"Megapolis API to the best of the frameworks": best}
+    if floor := results.get("hand-written"):
+        rows["Megapolis API to the hand-written floor"] = {r: floor.rate(r) for r in REQUESTS}
+    lines = [_row("ratio of the rates", *REQUESTS), _row("---", *["---:"] * len(REQUESTS))]
+    for title, others in rows.items():
+        lines.append(_row(title, *[f"{ours.rate(r) / others[r]:.2f}" for r in REQUESTS]))
+    if fastapi := results.get("fastapi"):
+        tails = [f"{ours.p99(r) / fastapi.p99(r):.2f}" for r in REQUESTS]
+        lines.append(_row("p99 to that of FastAPI", *tails))
+    return "\n".join(lines)
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _processor() -> str:
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return names[0] if names else platform.machine()

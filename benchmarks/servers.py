@@ -1,0 +1,164 @@
+"""The servers that are compared: how each is started, found ready, weighed and stopped."""
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+
+from benchmarks.database import Database
+from benchmarks.placement import Cores, children_on
+from benchmarks.tokens import AUDIENCE, ISSUER, SECRET
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+LOG = Path(__file__).with_name(".data") / "server.log"
+START_LIMIT = 30.0
+
+
+class ServerError(Exception):
+    """A server did not start."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A program that serves the widgets."""
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers."""
+
+    url: str
+    process: psutil.Process
+    started_in: float
+    """Seconds from the start of the process to its first answer to an authenticated request."""
+
+    def memory(self) -> tuple[float, float]:
+        """Return RSS and PSS of the whole process tree, in MiB.
+
+        RSS counts pages that processes share once for each of them; PSS counts them once.
+        """
+        tree = [self.process, *self.process.children(recursive=True)]
+        used = [process.memory_full_info() for process in tree]
+        return sum(each.rss for each in used) / 2**20, sum(each.pss for each in used) / 2**20
+
+
+def uvicorn(application: str, **environment: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return command and environment of a peer that uvicorn serves."""
+    options = "--host 127.0.0.1 --port {port} --loop uvloop --http httptools"
+    options += " --no-access-log --log-level warning"
+    return (sys.executable, "-m", "uvicorn", application, *options.split()), environment
+
+
+def peers() -> list[Server]:
+    """Return the peers, each with one worker and no access log."""
+    bolt = "-m django runbolt --host 127.0.0.1 --port {port} --processes 1 --no-admin"
+    stock = {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.django_settings"}
+    fast = uvicorn("benchmarks.peers.fastapi_sqlalchemy:app")
+    ninja = uvicorn("benchmarks.peers.django_ninja:application", **stock)
+    floor = uvicorn("benchmarks.peers.hand_written:application")
+    return [
+        Server("fastapi", "FastAPI, async SQLAlchemy, asyncpg", *fast),
+        Server("ninja", "stock async Django, Ninja", *ninja),
+        Server(
+            "bolt",
+            "django-bolt",
+            (sys.executable, *bolt.split()),
+            {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.bolt_settings"},
+        ),
+        Server("hand-written", "hand-written ASGI, psycopg, orjson (the floor)", *floor),
+    ]
+
+
+def megapolis(python: str, *, workers: int = 1, access_log: bool = False) -> Server:
+    """Return the service itself, in production and with its own virtual environment."""
+    command = "manage.py run --host 127.0.0.1 --port {port} --workers " + str(workers)
+    return Server(
+        "megapolis",
+        "Megapolis API",
+        (python, *command.split()),
+        {**production_environment(), "ACCESS_LOG": str(access_log).lower()},
+    )
+
+
+def production_environment() -> dict[str, str]:
+    """Return the variables of the service in production, with secrets made up for the run."""
+    return {
+        "ENVIRONMENT": "production",
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "JWT_SECRET_KEY": SECRET,
+        "ALLOWED_HOSTS": "127.0.0.1",
+        "SUPABASE_URL": "https://example.supabase.co",
+        "SUPABASE_SERVICE_ROLE_KEY": "sb_secret_" + secrets.token_urlsafe(32),
+        "LOG_DIR": str(LOG.parent / "logs"),
+    }
+
+
+@contextmanager
+def serving(
+    server: Server, database: Database, *, token: str, pool: int, cores: Cores
+) -> Iterator[Running]:
+    """Run the server within the block, on a free port of 127.0.0.1."""
+    port = _free_port()
+    environment = {
+        "BENCHMARK_DATABASE_SOCKET": database.socket,
+        "BENCHMARK_DATABASE_NAME": database.name,
+        "BENCHMARK_POOL_SIZE": str(pool),
+        "BENCHMARK_SECRET": SECRET,
+        "BENCHMARK_ISSUER": ISSUER,
+        "BENCHMARK_AUDIENCE": AUDIENCE,
+        "DATABASE_URL": database.url,
+        "DATABASE_POOL_SIZE": str(pool),
+        **server.environment,
+    }
+    started = time.perf_counter()
+    with LOG.open("a") as log, children_on(cores):
+        process = psutil.Popen(
+            [part.format(port=port) for part in server.command],
+            cwd=CHECKOUT,
+            env={**os.environ, **environment},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_for_answer(f"{url}/widgets/1", token, process)
+        yield Running(url, process, time.perf_counter() - started)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except psutil.TimeoutExpired:
+            process.kill()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait_for_answer(url: str, token: str, process: psutil.Popen) -> None:
+    deadline = time.monotonic() + START_LIMIT
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            response = httpx.get(url, headers={"Authorization": f"Bearer {token}"})
+            if response.status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.01)
+    raise ServerError(f"The server did not answer {url} with 200; see {LOG}")
