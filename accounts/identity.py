@@ -1,0 +1,120 @@
+"""Who a Supabase access token is about, and how one is refused.
+
+    Refusal
+    ├── InvalidSupabaseToken   401  not a token, not genuine, or not in force
+    ├── ForbiddenIdentity      403  genuine, of a kind that gets no session here
+    └── SupabaseUnavailable    503  genuine or not: Supabase is needed to tell, and is away
+
+No refusal says which rule was broken, or holds any part of the token.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from accounts.jose import Jws, MalformedToken
+from accounts.models import EMAIL_MAX_LENGTH, normalize_email
+from megapolis.errors import ApiError, Forbidden, ServiceUnavailable, Unauthorized
+
+LEEWAY = 30
+"""Seconds by which Supabase's clock and ours may differ."""
+
+LONGEST_LIFE = 24 * 60 * 60
+"""How far ahead `exp` may be. The `anon` and `service_role` keys, valid for ten years, are not."""
+
+AUTHENTICATED = "authenticated"
+"""The audience and the role of a signed-in user."""
+
+
+class Refusal(ApiError):
+    """A Supabase access token that is not accepted."""
+
+
+class InvalidSupabaseToken(Refusal, Unauthorized):
+    """Not a token of a user of this Supabase project, or no longer one."""
+
+    detail = "Invalid Supabase access token"
+    error = "invalid_token"
+
+
+class ForbiddenIdentity(Refusal, Forbidden):
+    """An anonymous user, another service's token for the user, or another role."""
+
+    detail = "This kind of Supabase user or token is not accepted"
+
+
+class SupabaseUnavailable(Refusal, ServiceUnavailable):
+    """Supabase Auth does not answer, and without it the token cannot be checked."""
+
+    detail = "Supabase Auth is temporarily unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user of Supabase, in one of his sessions there."""
+
+    supabase_id: UUID
+    """The `sub` claim: the one thing by which the user is known."""
+
+    session_id: UUID
+    """Supabase's session, which outlives the access token."""
+
+    email: str | None
+    """In the spelling of `normalize_email`. It proves nothing and may change."""
+
+    expires_at: int
+    """When the access token expires, in seconds since 1970."""
+
+
+def read_identity(token: Jws, *, now: float) -> Identity:
+    """Judge the claims that every access token of a user has, strictly typed.
+
+    The caller judges `iss`, which decides whose key counts; `refuse_forbidden` says whether such
+    a user is welcome. `now` is in seconds since 1970. Raises MalformedToken for whatever is
+    missing, mistyped, foreign, expired or not yet valid.
+    """
+    if not _is_for_users(token.claims.get("aud")):
+        raise MalformedToken
+    expires_at = token.number("exp")
+    if not now - LEEWAY < expires_at <= now + LEEWAY + LONGEST_LIFE:
+        raise MalformedToken
+    if token.number("iat") > now + LEEWAY:
+        raise MalformedToken
+    if "nbf" in token.claims and token.number("nbf") > now + LEEWAY:
+        raise MalformedToken
+    if not isinstance(token.claims.get("is_anonymous", False), bool) or not token.text("role"):
+        raise MalformedToken
+    return Identity(
+        supabase_id=token.uuid("sub"),
+        session_id=token.uuid("session_id"),
+        email=_read_email(token),
+        expires_at=int(expires_at),
+    )
+
+
+def refuse_forbidden(token: Jws) -> None:
+    """Raise ForbiddenIdentity for an anonymous user, a third party's token or a foreign role.
+
+    Supabase's tokens for third-party OAuth clients differ from a user's own only by `client_id`.
+    """
+    claims = token.claims
+    if claims.get("is_anonymous") or "client_id" in claims or claims["role"] != AUTHENTICATED:
+        raise ForbiddenIdentity
+
+
+def _is_for_users(audience: object) -> bool:
+    audiences = audience if isinstance(audience, list) else [audience]
+    return bool(audiences) and all(entry == AUTHENTICATED for entry in audiences)
+
+
+def _read_email(token: Jws) -> str | None:
+    """Return the normalised email, or None where there is none, as for users with a phone only."""
+    raw = token.text("email") if "email" in token.claims else ""
+    if not raw:
+        return None
+    email = normalize_email(raw) or ""
+    local, _, domain = email.partition("@")
+    if not local or not domain or "@" in domain or " " in email:
+        raise MalformedToken
+    if not raw.isprintable() or len(email) > EMAIL_MAX_LENGTH:
+        raise MalformedToken
+    return email

@@ -1,0 +1,141 @@
+"""The one strict reader of compact tokens: Supabase's and our own.
+
+A token is a JWS in compact form (RFC 7515, section 7.1) whose payload is a JSON object (RFC 7519).
+Reading it checks form only. Whoever reads it chooses the key, checks the signature over
+`signing_input`, and judges the claims.
+"""
+
+import base64
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from uuid import UUID
+
+import orjson
+
+MAX_TOKEN_LENGTH = 8 * 1024
+HEADER_FIELDS = frozenset({"alg", "kid", "typ"})
+"""All that Supabase and we write. `crit`, `jku`, `jwk`, `x5u`, `b64` and the like are refused."""
+
+
+class MalformedToken(Exception):
+    """Not a token in the form that we read.
+
+    It says nothing about the token, and is never raised while another exception is handled: those
+    of the JSON and base64 modules hold the text that they failed on.
+    """
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Jws:
+    """A well-formed token about which nothing is proved yet."""
+
+    encoded: str
+    alg: str
+    kid: str | None
+    typ: str | None
+    claims: dict[str, object]
+    signature: bytes
+
+    @property
+    def signing_input(self) -> bytes:
+        """What the signature is over: header and claims as they came (RFC 7515, section 5.2)."""
+        return self.encoded.rpartition(".")[0].encode()
+
+    def text(self, claim: str) -> str:
+        """Return a claim that must be a string. Raises MalformedToken."""
+        value = self.claims.get(claim)
+        if not isinstance(value, str):
+            raise MalformedToken
+        return value
+
+    def number(self, claim: str) -> int | float:
+        """Return a claim that must be a finite number; true is none. Raises MalformedToken."""
+        value = self.claims.get(claim)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise MalformedToken
+        return value
+
+    def uuid(self, claim: str) -> UUID:
+        """Return a claim that must be a UUID as RFC 9562 writes it, and not the nil UUID.
+
+        `UUID()` alone also reads braces, URNs, underscores and the digits of other scripts.
+        Raises MalformedToken.
+        """
+        text = self.text(claim)
+        with suppress(ValueError):
+            value = UUID(text)
+            if str(value) == text and value.int:
+                return value
+        raise MalformedToken
+
+
+def parse(token: str) -> Jws:
+    """Read a token. Raises MalformedToken, and nothing else, for whatever is not exactly one.
+
+    Never takes longer than a few tenths of a millisecond.
+    """
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise MalformedToken
+    parts = token.encode("ascii", "replace").split(b".")
+    if len(parts) != 3:
+        raise MalformedToken
+    header, claims, signature = map(decode_base64url, parts)
+    fields = _read_header(header)
+    return Jws(
+        encoded=token,
+        alg=fields["alg"],
+        kid=fields.get("kid"),
+        typ=fields.get("typ"),
+        claims=read_object(claims),
+        signature=signature,
+    )
+
+
+def decode_base64url(part: bytes) -> bytes:
+    """Decode canonical, unpadded base64url (RFC 7515, section 2). Raises MalformedToken.
+
+    Python's decoder skips foreign characters, and reads padding, the other alphabet and stray
+    trailing bits; none of these comes back when the result is encoded again.
+    """
+    with suppress(ValueError):
+        data = base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4))
+        if encode_base64url(data) == part:
+            return data
+    raise MalformedToken
+
+
+def encode_base64url(data: bytes) -> bytes:
+    """Encode without padding, as `decode_base64url` demands it."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def read_object(data: bytes) -> dict[str, object]:
+    """Read a JSON object whose members are distinct at every depth. Raises MalformedToken.
+
+    orjson refuses what is not RFC 8259: a byte order mark, UTF-16, NaN, infinite numbers, lone
+    surrogates. The json module shows duplicate members, which orjson does not.
+    """
+    with suppress(ValueError, RecursionError):
+        orjson.loads(data)
+        value = json.loads(data, object_pairs_hook=_distinct)
+        if isinstance(value, dict):
+            return value
+    raise MalformedToken
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError
+    return members
+
+
+def _read_header(data: bytes) -> dict[str, str]:
+    members = read_object(data)
+    fields = {name: value for name, value in members.items() if isinstance(value, str) and value}
+    if len(fields) != len(members) or not {"alg"} <= fields.keys() <= HEADER_FIELDS:
+        raise MalformedToken
+    if fields.get("typ", "JWT") != "JWT":
+        raise MalformedToken
+    return fields

@@ -1,0 +1,182 @@
+"""The verifier of Supabase access tokens.
+
+    from accounts import supabase
+
+    identity = await supabase.verify(token)
+
+`open()` and `close()` belong to the lifespan of the service. A token is read strictly, then its
+claims are judged, then its signature; only then is anything said about its user. The network is
+used for an unknown or aged key, and for legacy HS256 tokens when SUPABASE_JWT_SECRET is not set.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+
+import httpx
+from django.core.exceptions import ImproperlyConfigured
+from jwt import PyJWK
+from jwt.algorithms import HMACAlgorithm
+from jwt.exceptions import InvalidKeyError
+
+from accounts import jose
+from accounts.auth_server import TIMEOUT, AuthServer, http_client
+from accounts.identity import (
+    ForbiddenIdentity,
+    Identity,
+    InvalidSupabaseToken,
+    Refusal,
+    SupabaseUnavailable,
+    read_identity,
+    refuse_forbidden,
+)
+from accounts.issuer import StandInIssuer, stand_in_issuer
+from accounts.jose import Jws, MalformedToken, encode_base64url
+from accounts.jwks import KeyCache
+from megapolis import environment
+from megapolis.logger import logger
+
+__all__ = [
+    "ForbiddenIdentity",
+    "Identity",
+    "InvalidSupabaseToken",
+    "Refusal",
+    "SupabaseUnavailable",
+    "SupabaseVerifier",
+    "close_verifier",
+    "open_verifier",
+    "verify",
+]
+
+ALGORITHMS = frozenset({"ES256", "RS256", "EdDSA", "HS256"})
+
+
+class SupabaseVerifier:
+    """Checks the access tokens of one project, and in development those of the stand-in issuer.
+
+    Without `jwt_secret` legacy HS256 tokens go to the Auth server, with `api_key`; without either
+    they are refused. `clock` is in seconds since 1970. Raises ImproperlyConfigured when the
+    settings contradict each other, or when the secret is a public key.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a setting of its own
+        self,
+        *,
+        url: str,
+        http: httpx.AsyncClient,
+        jwt_secret: str = "",
+        api_key: str = "",
+        allow_unverified: bool = False,
+        stand_in_issuer: StandInIssuer | None = None,
+        timeout: float = TIMEOUT,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if allow_unverified and not url:
+            raise ImproperlyConfigured("SUPABASE_ALLOW_UNVERIFIED needs SUPABASE_URL")
+        self._http = http
+        self._auth = AuthServer(url=url, api_key=api_key, http=http, timeout=timeout)
+        self._keys = KeyCache(self._auth.signing_keys, monotonic=monotonic)
+        self._secret = _secret_key(jwt_secret) if jwt_secret else None
+        self._stand_in_keys = stand_in_issuer.keys if stand_in_issuer else {}
+        self._api_key = api_key
+        self._clock = clock
+        self._checks: dict[str, Callable[[Jws], Awaitable[None]]] = {}
+        if url:
+            check = self._accept_unverified if allow_unverified else self._check_project
+            self._checks[self._auth.issuer] = check
+        if stand_in_issuer:
+            self._checks[stand_in_issuer.iss] = self._check_stand_in
+        if allow_unverified:
+            logger.warning("SUPABASE_ALLOW_UNVERIFIED: anyone can sign in as anyone")
+
+    async def verify(self, token: str | bytes) -> Identity:
+        """Return whose token it is. Raises a Refusal, and nothing else, whatever the token."""
+        try:
+            jws = jose.parse(token if isinstance(token, str) else token.decode("latin-1"))
+            identity = read_identity(jws, now=self._clock())
+            check = self._checks.get(jws.text("iss"))
+        except MalformedToken:
+            raise InvalidSupabaseToken from None
+        if check is None or jws.alg not in ALGORITHMS:
+            raise InvalidSupabaseToken
+        await check(jws)
+        refuse_forbidden(jws)
+        return identity
+
+    async def aclose(self) -> None:
+        """End what runs in the background, and close the HTTP client."""
+        await self._keys.aclose()
+        await self._http.aclose()
+
+    async def _check_project(self, jws: Jws) -> None:
+        if jws.alg != "HS256":
+            _check_signature(jws, await self._keys.get(jws.kid) if jws.kid else None)
+        elif self._secret:
+            _check_signature(jws, self._secret)
+        else:
+            await self._ask_auth_server(jws)
+
+    async def _ask_auth_server(self, jws: Jws) -> None:
+        """Leave the verdict to Supabase Auth, sparing it the tokens that we refuse anyway."""
+        refuse_forbidden(jws)
+        if not self._api_key:
+            raise InvalidSupabaseToken
+        await self._auth.confirm(jws.encoded, user_id=jws.uuid("sub"))
+
+    async def _check_stand_in(self, jws: Jws) -> None:
+        _check_signature(jws, self._stand_in_keys.get(jws.kid or ""))
+
+    async def _accept_unverified(self, _: Jws) -> None:
+        logger.warning("SUPABASE_ALLOW_UNVERIFIED: a token is accepted without its signature")
+
+
+def _check_signature(jws: Jws, key: PyJWK | None) -> None:
+    """Check it with this key, by the algorithm that the key is for. The header has no say."""
+    if key is None or key.algorithm_name != jws.alg:
+        raise InvalidSupabaseToken
+    if not key.Algorithm.verify(jws.signing_input, key.key, jws.signature):
+        raise InvalidSupabaseToken
+
+
+def _secret_key(secret: str) -> PyJWK:
+    """Return the legacy secret as a key. A public key in its place would let anyone sign."""
+    try:
+        octets = HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
+    except InvalidKeyError:
+        raise ImproperlyConfigured("SUPABASE_JWT_SECRET must not be a public key") from None
+    return PyJWK({"kty": "oct", "k": encode_base64url(octets).decode()}, "HS256")
+
+
+_verifier: SupabaseVerifier | None = None
+
+
+async def open_verifier() -> None:
+    """Make the verifier of this process, as the environment says. It asks nobody anything yet."""
+    global _verifier
+    _verifier = SupabaseVerifier(
+        url=environment.SUPABASE_URL,
+        http=http_client(),
+        jwt_secret=environment.SUPABASE_JWT_SECRET,
+        api_key=environment.SUPABASE_SERVICE_ROLE_KEY,
+        allow_unverified=environment.SUPABASE_ALLOW_UNVERIFIED,
+        stand_in_issuer=stand_in_issuer() if environment.ENVIRONMENT == "development" else None,
+    )
+
+
+async def close_verifier() -> None:
+    """End what the verifier does in the background, and close its connections."""
+    global _verifier
+    if _verifier is not None:
+        await _verifier.aclose()
+        _verifier = None
+
+
+async def verify(token: str | bytes) -> Identity:
+    """Return whose Supabase access token it is.
+
+    Raises InvalidSupabaseToken, ForbiddenIdentity or SupabaseUnavailable; RuntimeError before
+    `open_verifier()`.
+    """
+    if _verifier is None:
+        raise RuntimeError("the verifier is closed: call accounts.supabase.open_verifier() first")
+    return await _verifier.verify(token)
