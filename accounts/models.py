@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
 from django.db.models.functions import Now
-from django.db.models.query import QuerySet
 
 EMAIL_MAX_LENGTH = 254
 """The longest address that SMTP can carry (RFC 5321, section 4.5.3.1.3)."""
@@ -92,14 +91,6 @@ class User(AbstractBaseUser, PermissionsMixin):
         self.email = normalize_email(self.email)
 
 
-class ApiSessionQuerySet(QuerySet["ApiSession"]):
-    """Selections of sessions."""
-
-    def active(self) -> "ApiSessionQuerySet":
-        """Those whose tokens are accepted, as far as the session decides."""
-        return self.filter(revoked_at=None, expires_at__gt=Now())
-
-
 class ApiSession(models.Model):
     """A signed-in client. Its token is accepted as long as this row says so.
 
@@ -115,8 +106,6 @@ class ApiSession(models.Model):
     )
     expires_at = models.DateTimeField(db_index=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
-
-    objects = ApiSessionQuerySet.as_manager()
 
     class Meta:
         verbose_name = "API session"

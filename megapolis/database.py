@@ -12,8 +12,8 @@ Statements that belong together share a connection and are committed or undone t
         await second.one(id=2)
 
 When PostgreSQL is away, does not answer in time, or every connection is taken for too long, what
-is raised is `DatabaseUnavailable`, a 503 with `Retry-After`. Constraint violations are raised as
-psycopg's own (`psycopg.errors.UniqueViolation`, …), for a service to give them a meaning.
+is raised is `DatabaseUnavailable`, a 503 with `Retry-After`. Unique and check constraints raise
+psycopg's own errors (`psycopg.errors.UniqueViolation`, …), for a service to give them a meaning.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -29,7 +29,7 @@ from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from megapolis import environment
-from megapolis.errors import ServiceUnavailable, UnprocessableContent
+from megapolis.errors import Conflict, ServiceUnavailable, UnprocessableContent
 
 CONNECT_TIMEOUT: Final = 3
 """Seconds to wait for PostgreSQL to accept a connection."""
@@ -58,6 +58,12 @@ class ValueNotStorable(UnprocessableContent):
     """A value is outside what its column can hold, such as a number beyond bigint."""
 
     detail = "A value is out of range"
+
+
+class ReferenceGone(Conflict):
+    """What a new row refers to was deleted meanwhile."""
+
+    detail = "Something that this refers to no longer exists"
 
 
 async def open_pool() -> None:
@@ -189,6 +195,8 @@ def _translated_errors() -> Iterator[None]:
         raise DatabaseUnavailable from exc
     except psycopg.DataError as exc:
         raise ValueNotStorable from exc
+    except psycopg.errors.ForeignKeyViolation as exc:
+        raise ReferenceGone from exc
 
 
 def _connection_parameters() -> dict[str, Any]:
@@ -209,5 +217,7 @@ async def _configure(connection: AsyncConnection[Any]) -> None:
     """Prepare a new connection: every integer is a bigint, so that one SQL has one plan."""
     connection.adapters.register_dumper(int, Int8Dumper)
     await connection.execute(
-        f"SET statement_timeout = {STATEMENT_TIMEOUT}; SET TIME ZONE 'UTC'".encode()
+        b"SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', $1, false)",
+        [str(STATEMENT_TIMEOUT)],
+        prepare=False,
     )

@@ -1,12 +1,13 @@
 """Reads variables by type, and remembers all that is wrong with them until `finish()`."""
 
+import io
 import ipaddress
 import re
 import secrets
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import environ
@@ -15,8 +16,10 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
 EnvironmentName = Literal["development", "test", "production"]
-LogLevel = Literal["TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL"]
+LogLevel = Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
+ENVIRONMENTS: tuple[EnvironmentName, ...] = ("development", "test", "production")
+LOG_LEVELS: tuple[LogLevel, ...] = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 HOST = r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[[0-9A-Fa-f:.]+\]"
 SECRET_BYTES = 32
@@ -24,14 +27,30 @@ DISTINCT_CHARACTERS = 8
 
 
 def gather(process: Mapping[str, str], file: Path) -> Mapping[str, str]:
-    """The variables of the process over those of `file`, which tests (ENVIRONMENT=test) ignore."""
+    """The variables of the process over those of `file`, which tests (ENVIRONMENT=test) ignore.
+
+    Raises ImproperlyConfigured, with line numbers and no values, if `file` cannot be understood.
+    """
     if process.get("ENVIRONMENT") == "test":
         return process
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    except FileNotFoundError:
+        return process
+    except (OSError, UnicodeError):
+        raise ImproperlyConfigured(f"{file} cannot be read as UTF-8 text.") from None
+    wrong = [
+        str(number)
+        for number, line in enumerate(lines, start=1)
+        if line and not re.match(r"#|(export )?\w+=", line, re.ASCII)
+    ]
+    if wrong:
+        raise ImproperlyConfigured(f"{file}: not NAME=value in line {', '.join(wrong)}.")
 
     class Source(environ.Env):
         ENVIRON = dict(process)
 
-    Source.read_env(file)
+    Source.read_env(io.StringIO("\n".join(lines)))
     return Source.ENVIRON
 
 
@@ -57,14 +76,16 @@ class Reader:
         Raises ImproperlyConfigured with a line for each variable that is missing or wrong.
         """
         if self.problems:
-            raise ImproperlyConfigured("\n".join(["The environment is not usable:", *self.problems]))
+            raise ImproperlyConfigured(
+                "\n".join(["The environment is not usable:", *self.problems])
+            )
         return self.descriptions
 
     def environment(self, name: str, description: str) -> EnvironmentName:
         value = self._text(name, description)
-        for known in get_args(EnvironmentName):
+        for known in ENVIRONMENTS:
             if value == known:
-                return known  # type: ignore[no-any-return]
+                return known
         if value:
             self._problem(name, "must be development, test or production")
         return "production"
@@ -129,9 +150,7 @@ class Reader:
 
     def origins(self, name: str, description: str) -> tuple[str, ...]:
         values = self._list(name, description)
-        scheme = "https" if self.production else "https?"
-        pattern = rf"{scheme}://({HOST})(:[0-9]{{1,5}})?" + ("" if self.production else r"|\*")
-        if not all(re.fullmatch(pattern, value) for value in values):
+        if not all(self._is_origin(value) for value in values):
             self._problem(name, "must be https origins without path, such as https://example.com")
         return values
 
@@ -139,8 +158,7 @@ class Reader:
         value = self._text(name, description).rstrip("/")
         if not value and self.production:
             self._problem(name, "is missing")
-        scheme = "https" if self.production else "https?"
-        if value and not re.fullmatch(rf"{scheme}://({HOST})(:[0-9]{{1,5}})?", value):
+        if value and not self._is_origin(value):
             self._problem(name, "must be an https URL without path")
         return value
 
@@ -160,11 +178,11 @@ class Reader:
 
     def log_level(self, name: str, description: str) -> LogLevel:
         value = self._text(name, description).upper()
-        for known in get_args(LogLevel):
+        for known in LOG_LEVELS:
             if value == known:
-                return known  # type: ignore[no-any-return]
+                return known
         if value:
-            self._problem(name, f"must be one of {', '.join(get_args(LogLevel))}")
+            self._problem(name, f"must be one of {', '.join(LOG_LEVELS)}")
         return "INFO"
 
     def folder(
@@ -185,6 +203,11 @@ class Reader:
     def _list(self, name: str, description: str) -> tuple[str, ...]:
         parts = self._text(name, description).split(",")
         return tuple(part.strip() for part in parts if part.strip())
+
+    def _is_origin(self, value: str) -> bool:
+        """Scheme, host and perhaps port; production takes https only."""
+        scheme = "https" if self.production else "https?"
+        return bool(re.fullmatch(rf"{scheme}://({HOST})(:[0-9]{{1,5}})?", value))
 
     def _check_secret(self, name: str, value: str) -> None:
         holders = self.secret_holders.setdefault(value, [])

@@ -42,6 +42,7 @@ from pydantic import BaseModel, Field
 from megapolis.logger import logger, request_id
 
 PROBLEM_JSON = "application/problem+json"
+RFC_9110_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
 class ApiError(Exception):
@@ -159,6 +160,11 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
+def title(status: int) -> str:
+    """Return the status's name in RFC 9110, which Python 3.12 does not know for all of them."""
+    return RFC_9110_TITLES.get(status) or HTTPStatus(status).phrase
+
+
 def problem_response(
     *,
     status: int,
@@ -169,7 +175,7 @@ def problem_response(
     """Return the problem+json answer; ``errors`` are rows of pointer and message."""
     problem: dict[str, Any] = {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": title(status),
         "status": status,
         "detail": detail,
         "request_id": request_id.get(),
@@ -224,4 +230,4 @@ def _field_problem(error: Mapping[str, Any]) -> dict[str, str]:
     source, *path = error["loc"]
     steps = path[1:] if source == "body" else path
     pointer = "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in steps)
-    return {"pointer": f"/{source}/{pointer}".rstrip("/"), "message": error["msg"]}
+    return {"pointer": f"/{source}/{pointer}".rstrip("/"), "message": error["msg"].removeprefix("Value error, ")}

@@ -12,7 +12,7 @@ class Widget(models.Model):
 
     # The collation orders by code point and folds the case of every script, on any server
     # (PostgreSQL 17 and newer); the order by name and the search by prefix rest on it.
-    name = models.CharField(max_length=NAME_MAX_LENGTH, unique=True, db_collation="pg_c_utf8")
+    name = models.CharField(max_length=NAME_MAX_LENGTH, db_collation="pg_c_utf8")
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="widgets", db_index=False
     )
@@ -20,6 +20,8 @@ class Widget(models.Model):
     updated_at = models.DateTimeField(auto_now=True, db_default=Now())
 
     class Meta:
+        # Not `unique=True`, which would add a second index for LIKE.
+        constraints = (models.UniqueConstraint(fields=("name",), name="widget_name_unique"),)
         indexes = (
             models.Index(Lower("name"), "id", name="widget_name"),
             models.Index("owner", "id", name="widget_owner"),

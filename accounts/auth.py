@@ -1,0 +1,45 @@
+"""Who makes a request: the auth class of every endpoint that does not say `auth=None`."""
+
+from typing import ClassVar
+
+from django.http import HttpRequest
+from ninja.security.base import AuthBase
+
+from accounts import statements, tokens
+from accounts.schemas import CurrentUser
+from megapolis.errors import Unauthorized
+
+
+class JWTAuth(AuthBase):
+    """Reads the bearer token (RFC 6750, section 2.1) and finds its session and user.
+
+    One prepared query answers whether the session was revoked or is over and whether the user was
+    deactivated or deleted, so that each of these bites on the very next request.
+    """
+
+    openapi_type: ClassVar[str] = "http"
+    openapi_scheme: ClassVar[str] = "bearer"
+    openapi_bearerFormat: ClassVar[str] = "JWT"  # noqa: N815 - OpenAPI's name
+
+    async def __call__(self, request: HttpRequest) -> CurrentUser:
+        """Return the user for `request.auth`. Raises `Unauthorized`."""
+        scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthorized
+        return await self.authenticate(request, token)
+
+    async def authenticate(self, request: HttpRequest, token: str) -> CurrentUser:
+        """Return the user of a token. Raises `tokens.InvalidToken`."""
+        claims = tokens.read(token)
+        user = await statements.find_current_user.one_or_none(
+            session_id=claims.session_id, user_id=claims.user_id
+        )
+        if user is None:
+            raise tokens.InvalidToken
+        return user
+
+
+def current_user(request: HttpRequest) -> CurrentUser:
+    """Return the user that `JWTAuth` found."""
+    user: CurrentUser = request.auth  # type: ignore[attr-defined]
+    return user

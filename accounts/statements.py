@@ -1,0 +1,66 @@
+"""The SQL of accounts."""
+
+from datetime import datetime
+
+from django.db.models import F
+from django.db.models.functions import Now
+from pydantic import BaseModel
+
+from accounts.models import ApiSession, User
+from accounts.schemas import CurrentUser, UserResponse
+from megapolis.statements import Insert, Param, Statement
+
+
+class ExchangedUser(BaseModel):
+    """The user row as an exchange leaves it."""
+
+    id: int
+    email: str | None
+    is_active: bool
+
+
+class ExchangedSession(BaseModel):
+    """The session row as an exchange leaves it."""
+
+    id: int
+    user_id: int
+    revoked_at: datetime | None
+
+
+find_current_user = Statement(
+    User.objects.filter(
+        pk=Param("user_id"),
+        is_active=True,
+        api_sessions__pk=Param("session_id"),
+        api_sessions__revoked_at=None,
+        api_sessions__expires_at__gt=Now(),
+    ).annotate(session_id=F("api_sessions__pk")),
+    row=CurrentUser,
+)
+
+find_user = Statement(User.objects.filter(pk=Param("id")), row=UserResponse)
+
+put_user = Insert(
+    User,
+    {
+        "supabase_id": Param("supabase_id"),
+        "email": Param("email"),
+        "last_seen_at": Now(),
+    },
+    unique=("supabase_id",),
+    update=("email", "last_seen_at"),
+    row=ExchangedUser,
+)
+
+put_session = Insert(
+    ApiSession,
+    {
+        "user": Param("user_id"),
+        "supabase_session_id": Param("supabase_session_id"),
+        "expires_at": Param("expires_at"),
+        "last_seen_at": Now(),
+    },
+    unique=("supabase_session_id",),
+    update=("expires_at", "last_seen_at"),
+    row=ExchangedSession,
+)

@@ -1,0 +1,22 @@
+"""The project as a Django app, and which apps are the project's own."""
+
+from pathlib import Path
+
+from django.apps import AppConfig, apps
+
+from megapolis.environment import BASE_DIR
+
+
+class MegapolisConfig(AppConfig):
+    """Commands, checks and what every feature stands on."""
+
+    name = "megapolis"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from megapolis import checks  # noqa: F401, PLC0415
+
+
+def own_apps() -> list[AppConfig]:
+    """Return the apps that live in this repository."""
+    return [config for config in apps.get_app_configs() if Path(config.path).parent == BASE_DIR]

@@ -1,0 +1,51 @@
+"""The ASGI application, with two doors: one for the API, one for staff.
+
+- `/admin/` and `/static/` go to Django's own handler with the classic middleware.
+- Everything else goes to the handler that never leaves the event loop (`megapolis.handler`).
+"""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "megapolis.settings")
+
+import django  # noqa: E402
+
+django.setup()
+
+from django.core.handlers.asgi import ASGIHandler  # noqa: E402
+
+from megapolis import database, environment  # noqa: E402
+from megapolis.handler import NativeHandler, Receive, Scope, Send  # noqa: E402
+from megapolis.logger import logger  # noqa: E402
+
+STAFF_PATHS = ("/admin/", "/static/")
+
+api_door = NativeHandler()
+staff_door = ASGIHandler()
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve the lifespan and HTTP; other protocols are refused as the ASGI specification says."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+    elif scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000})
+    elif scope["path"].startswith(STAFF_PATHS) or scope["path"] == "/admin":
+        await staff_door(scope, receive, send)
+    else:
+        await api_door(scope, receive, send)
+
+
+async def lifespan(receive: Receive, send: Send) -> None:
+    """Open what the process shares before the first request, and close it after the last."""
+    await receive()
+    try:
+        await database.open_pool()
+    except Exception as exc:
+        logger.exception("The service cannot start")
+        await send({"type": "lifespan.startup.failed", "message": str(exc)})
+        return
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await database.close_pool()
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,198 @@
+"""Django's ASGI handler, without the threads.
+
+Django's own handler hops into a thread at least twice for each request: to run the receivers of
+`request_started` and to close the response, both for the sake of database connections that belong
+to threads. A request that never leaves the event loop has none. This handler looks whether a
+request used a thread, and cleans up after those that did exactly as Django does.
+
+Against `django.core.handlers.asgi.ASGIHandler` these things differ, and no others:
+
+- the middleware is `settings.API_MIDDLEWARE`, each of which is native async;
+- the body is bounded while it streams in, and never touches the disk;
+- exceptions become problem+json on the loop (`megapolis.errors`), not HTML in a thread;
+- `Host` is checked for every request;
+- signals are sent where somebody other than Django listens, or a thread was used.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from inspect import iscoroutinefunction
+from io import BytesIO
+from typing import Any
+from weakref import ReferenceType
+
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
+from django.conf import settings
+from django.core import signals
+from django.core.cache import close_caches
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
+from django.core.handlers.base import reset_urlconf
+from django.db import close_old_connections, reset_queries
+from django.dispatch import Signal
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import set_script_prefix
+from django.utils.module_loading import import_string
+
+from megapolis.errors import ApiError, BadRequest, PayloadTooLarge, exception_response
+
+type Scope = MutableMapping[str, Any]
+type Receive = Callable[[], Awaitable[dict[str, Any]]]
+type Send = Callable[[dict[str, Any]], Awaitable[None]]
+type AsyncView = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+DJANGO_RECEIVERS = {close_old_connections, reset_queries, close_caches, reset_urlconf}
+"""They tidy up what belongs to threads, or to a context that ends with the request anyway."""
+
+
+class NativeRequest(ASGIRequest):
+    """A request. `early_error` is what was wrong with it before it was made."""
+
+    early_error: ApiError | None = None
+
+
+class NativeHandler(ASGIHandler):
+    """The ASGI application behind the API door."""
+
+    request_class = NativeRequest
+
+    def load_middleware(self, is_async: bool = True) -> None:
+        """Chain `settings.API_MIDDLEWARE` around the view."""
+        chain = _answering_exceptions(self.call_view)
+        for path in reversed(settings.API_MIDDLEWARE):
+            chain = _answering_exceptions(import_string(path)(chain))
+        self._middleware_chain = chain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        context = ThreadSensitiveContext()
+        async with context:
+            try:
+                request = await self.receive_request(scope, receive)
+            except RequestAborted:
+                return
+            if prefix := get_script_prefix(scope):
+                set_script_prefix(prefix)
+            if _has_foreign_receivers(signals.request_started):
+                await signals.request_started.asend(sender=self.__class__, scope=scope)
+            response = await self.respond(request, receive, send)
+            await self.finish(response, used_thread=_used_thread(context))
+
+    async def receive_request(self, scope: Scope, receive: Receive) -> NativeRequest:
+        """Receive the body and make the request; `RequestAborted` if the client hangs up."""
+        error: ApiError | None = None
+        body = b""
+        try:
+            body = await _receive_body(scope, receive, limit=settings.API_BODY_MAX_BYTES)
+            request = self.request_class(scope, BytesIO(body))
+        except PayloadTooLarge as exc:
+            error = exc
+        except UnicodeDecodeError:
+            error = BadRequest("The query string is not UTF-8")
+        if error:
+            request = self.request_class({**scope, "query_string": b""}, BytesIO())
+            request.early_error = error
+        return request
+
+    async def respond(
+        self, request: NativeRequest, receive: Receive, send: Send
+    ) -> HttpResponseBase | None:
+        """Produce and send the response. None if the client hung up before there was one."""
+        response: HttpResponseBase | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                disconnect = group.create_task(self.listen_for_disconnect(receive))
+                response = await self._middleware_chain(request)
+                _frame(response)
+                response._resource_closers.append(request.close)
+                response._handler_class = self.__class__
+                await self.send_response(response, send)
+                disconnect.cancel()
+        except BaseExceptionGroup as group_of_errors:
+            errors = group_of_errors.split(RequestAborted)[1]
+            if errors:
+                raise errors.exceptions[0] from None
+        return response
+
+    async def listen_for_disconnect(self, receive: Receive) -> None:
+        """Wait until the client hangs up, which cancels the view. A refused body is drained."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        raise RequestAborted
+
+    async def call_view(self, request: NativeRequest) -> HttpResponseBase:
+        """Call the view that the URL leads to; one that is not async runs in a thread."""
+        if request.early_error:
+            raise request.early_error
+        request.get_host()
+        view, args, kwargs = self.resolve_request(request)
+        if not iscoroutinefunction(view):
+            view = sync_to_async(self.make_view_atomic(view), thread_sensitive=True)
+        response = await view(request, *args, **kwargs)
+        self.check_response(response, view)
+        if callable(getattr(response, "render", None)):
+            response = await sync_to_async(response.render, thread_sensitive=True)()
+        return response
+
+    async def finish(self, response: HttpResponseBase | None, *, used_thread: bool) -> None:
+        """Close the response and tell `request_finished`, in the request's thread if it had one."""
+        if used_thread or _has_foreign_receivers(signals.request_finished):
+            if response is None:
+                await signals.request_finished.asend(sender=self.__class__)
+            else:
+                await sync_to_async(response.close)()
+        elif response is not None:
+            for close in response._resource_closers:
+                close()
+            response.closed = True
+
+
+async def _receive_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and int(value) > limit:
+            raise PayloadTooLarge
+    chunks, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RequestAborted
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > limit:
+            raise PayloadTooLarge
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _frame(response: HttpResponseBase) -> None:
+    """Set the length of the body, as Django's CommonMiddleware does; 204 has none, and no type."""
+    if response.status_code == HTTPStatus.NO_CONTENT:
+        response.headers.pop("Content-Type", None)
+    elif not response.streaming:
+        response.headers["Content-Length"] = str(len(response.content))
+
+
+def _answering_exceptions(get_response: AsyncView) -> AsyncView:
+    async def answer(request: HttpRequest) -> HttpResponseBase:
+        try:
+            return await get_response(request)
+        except Exception as exc:
+            return exception_response(request, exc)
+
+    return answer
+
+
+def _has_foreign_receivers(signal: Signal) -> bool:
+    """Tell whether anybody but Django itself would have to be called."""
+    for _, receiver, *_ in signal.receivers:
+        if isinstance(receiver, ReferenceType):
+            receiver = receiver()
+        if receiver is not None and receiver not in DJANGO_RECEIVERS:
+            return True
+    return False
+
+
+def _used_thread(context: ThreadSensitiveContext) -> bool:
+    return context in SyncToAsync.context_to_thread_executor

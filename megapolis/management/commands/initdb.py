@@ -1,0 +1,40 @@
+"""Bring a database to the point where the service can use it."""
+
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError, connection
+
+
+class Command(BaseCommand):
+    """Create the database if it is missing, and migrate it. Safe to repeat."""
+
+    help = "Create the database if it is missing and apply all migrations. Safe to repeat."
+
+    def handle(self, *, verbosity: int, **options: Any) -> None:
+        """Do it, and say what comes next."""
+        name = connection.settings_dict["NAME"]
+        try:
+            if self._create_if_missing(name):
+                self.stdout.write(f"Created the database {name}.")
+        except OperationalError as exc:
+            raise CommandError(f"Cannot reach PostgreSQL: {str(exc).strip()}") from None
+        call_command("migrate", interactive=False, verbosity=verbosity)
+        self.stdout.write(
+            "The database is ready. Next: `python manage.py createsuperuser` for the admin, "
+            "`python manage.py run` to serve."
+        )
+
+    def _create_if_missing(self, name: str) -> bool:
+        try:
+            connection.ensure_connection()
+        except OperationalError:
+            # Only a connection to another database can tell whether this one exists.
+            with connection._nodb_cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+                if cursor.fetchone():
+                    raise
+                cursor.execute(f"CREATE DATABASE {connection.ops.quote_name(name)}")
+            return True
+        return False

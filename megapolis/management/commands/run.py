@@ -1,0 +1,88 @@
+"""Serve the API and the admin with uvicorn."""
+
+import shlex
+import socket
+import sys
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from megapolis import embedded, environment
+from megapolis.apps import own_apps
+
+GRACEFUL_SHUTDOWN = 10
+"""Seconds that requests in flight have to finish after SIGTERM."""
+KEEP_ALIVE = 75
+"""Seconds that an idle connection is kept: longer than the 60 s of the usual load balancers."""
+
+
+class Command(BaseCommand):
+    """Check the configuration, start the embedded database if that is the one, and serve."""
+
+    help = "Serve the API and the admin."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
+        parser.add_argument("--port", type=int, default=8000, help="port (default: %(default)s)")
+        parser.add_argument("--reload", action="store_true", help="restart when the code changes")
+        parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+
+    def handle(
+        self, *, host: str, port: int, reload: bool, workers: int, **options: Any
+    ) -> None:
+        """Serve until a signal ends it."""
+        if reload and workers > 1:
+            raise CommandError("--reload works with one worker only.")
+        if workers < 1:
+            raise CommandError("--workers must be at least 1.")
+        _check_port(host, port)
+        if not environment.DATABASE_URL:
+            embedded.start()
+        if environment.ENVIRONMENT == "development":
+            self._greet(host, port)
+        uvicorn.run(
+            "megapolis.asgi:application",
+            host=host,
+            port=port,
+            reload=reload,
+            # Of its own accord uvicorn would watch the virtual environment, too.
+            reload_dirs=[config.path for config in own_apps()] if reload else None,
+            workers=None if reload else workers,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(environment.TRUSTED_PROXIES),
+            forwarded_allow_ips=list(environment.TRUSTED_PROXIES),
+            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN,
+            timeout_keep_alive=KEEP_ALIVE,
+        )
+
+    def _greet(self, host: str, port: int) -> None:
+        url = f"http://{host}:{port}"
+        token = shlex.join([sys.executable, str(settings.BASE_DIR / "manage.py"), "token"])
+        self.stdout.write(
+            f"Megapolis API   {url}/docs\n"
+            f"Admin           {url}/admin/   (first: python manage.py createsuperuser)\n"
+            "Create a widget, from another terminal:\n\n"
+            f"curl -i {url}/widgets/ -H 'Content-Type: application/json' "
+            f'-H "Authorization: Bearer $({token} you@example.com)" '
+            '-d "{\\"name\\": \\"Widget of $(date +%T)\\"}"\n'
+        )
+
+
+def _check_port(host: str, port: int) -> None:
+    """Fail with a sentence instead of uvicorn's log line and exit code 1 after the start."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as exc:
+            raise CommandError(f"Cannot serve on {host}:{port}: {exc}.") from None

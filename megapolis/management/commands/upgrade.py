@@ -1,0 +1,5 @@
+"""Another name of `migrate`."""
+
+from django.core.management.commands.migrate import Command
+
+__all__ = ["Command"]

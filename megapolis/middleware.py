@@ -1,0 +1,115 @@
+"""The middleware of the API door: coroutine functions around coroutine functions."""
+
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from uuid import uuid4
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http.response import HttpResponseBase
+from django.urls import is_valid_path
+
+from megapolis import environment
+from megapolis.errors import problem_response
+from megapolis.logger import logger, request_id
+
+type AsyncView = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+REQUEST_ID_MAX_LENGTH = 64
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+def request_context(get_response: AsyncView) -> AsyncView:
+    """Give the request an id, which its log lines and its answer carry, and log it.
+
+    A client's own `X-Request-ID` is kept if it is short and plain, so that one id can be followed
+    through several services.
+    """
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        started, method = perf_counter(), request.method
+        identifier = request.META.get("HTTP_X_REQUEST_ID", "")
+        if not _is_plain(identifier):
+            identifier = uuid4().hex
+        token = request_id.set(identifier)
+        try:
+            response = await get_response(request)
+            response.headers["X-Request-ID"] = identifier
+            if environment.ACCESS_LOG:
+                elapsed = (perf_counter() - started) * 1000
+                logger.info(
+                    "{} {} {} {:.1f} ms", method, request.path, response.status_code, elapsed
+                )
+            return response
+        finally:
+            request_id.reset(token)
+
+    return middleware
+
+
+def security_headers(get_response: AsyncView) -> AsyncView:
+    """Tell browsers to do nothing with an answer but to hand it to the script that asked."""
+    headers = dict(SECURITY_HEADERS)
+    if settings.SECURE_HSTS_SECONDS:
+        headers["Strict-Transport-Security"] = f"max-age={settings.SECURE_HSTS_SECONDS}"
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = await get_response(request)
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    return middleware
+
+
+def append_slash(get_response: AsyncView) -> AsyncView:
+    """Redirect `/widgets` to `/widgets/`, where nothing but the slash is missing.
+
+    The status is 307, which keeps the method and the body (RFC 9110, section 15.4.8).
+    """
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = await get_response(request)
+        nothing_there = response.status_code == 404 and request.resolver_match is None
+        if not nothing_there or not is_valid_path(f"{request.path_info}/"):
+            return response
+        location = request.get_full_path(force_append_slash=True)
+        return HttpResponse(status=307, headers={"Location": location})
+
+    return middleware
+
+
+def http_methods(get_response: AsyncView) -> AsyncView:
+    """Answer HEAD as GET, whose body the server leaves out, and OPTIONS from the views' methods."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        if request.method == "HEAD":
+            request.method = "GET"
+        response = await get_response(request)
+        if not isinstance(response, HttpResponseNotAllowed):
+            return response
+        allowed = {*response.headers["Allow"].split(", "), "OPTIONS"}
+        if "GET" in allowed:
+            allowed.add("HEAD")
+        headers = {"Allow": ", ".join(sorted(allowed))}
+        if request.method == "OPTIONS":
+            return HttpResponse(status=204, headers=headers)
+        return problem_response(
+            status=405, detail=f"{request.method} is not supported here", headers=headers
+        )
+
+    return middleware
+
+
+def _is_plain(identifier: str) -> bool:
+    return (
+        0 < len(identifier) <= REQUEST_ID_MAX_LENGTH
+        and identifier.isascii()
+        and identifier.replace("-", "").replace("_", "").isalnum()
+    )

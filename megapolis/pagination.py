@@ -1,0 +1,48 @@
+"""Keyset pages: a cursor holds the sort key of the last row, so that every page costs the same.
+
+https://www.postgresql.org/docs/current/queries-limit.html says why an offset does not.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from megapolis.errors import UnprocessableContent
+
+
+class InvalidCursor(UnprocessableContent):
+    """The cursor was not made by this list with this order and these filters."""
+
+    detail = "The cursor does not belong to this list"
+
+
+def encode_cursor(key: tuple[Any, ...], *, context: str) -> str:
+    """Return the cursor behind the row with this sort key. `context` names order and filters."""
+    return urlsafe_b64encode(orjson.dumps([context, *key])).rstrip(b"=").decode()
+
+
+def decode_cursor[Key: tuple[Any, ...]](
+    cursor: str, *, context: str, key: TypeAdapter[Key]
+) -> Key:
+    """Return the sort key in the cursor; `InvalidCursor` unless it is exactly of this kind."""
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        found, *values = orjson.loads(urlsafe_b64decode(padded))
+        if found != context:
+            raise InvalidCursor
+        return key.validate_python(tuple(values), strict=True)
+    except (ValueError, TypeError, ValidationError):
+        raise InvalidCursor from None
+
+
+def split_page[Row](
+    rows: list[Row], *, limit: int, cursor_of: Callable[[Row], str]
+) -> tuple[list[Row], str | None]:
+    """Split `limit + 1` rows into the page and the cursor of the next one, if there is one."""
+    if len(rows) <= limit:
+        return rows, None
+    page = rows[:limit]
+    return page, cursor_of(page[-1])

@@ -1,0 +1,120 @@
+"""Django's settings. What differs between machines comes from `megapolis.environment`.
+
+There are two doors (`megapolis.asgi`), and each has its own middleware: `MIDDLEWARE` is Django's
+own name and serves the staff door, `API_MIDDLEWARE` serves the API door, where every entry must be
+native async (`megapolis.checks` says so at start).
+"""
+
+import re
+
+from environ import Env
+
+from megapolis import environment
+from megapolis.environment import BASE_DIR
+from megapolis.logger import configure_logging
+
+configure_logging()
+LOGGING_CONFIG = None
+
+DEBUG = environment.ENVIRONMENT == "development"
+PRODUCTION = environment.ENVIRONMENT == "production"
+SECRET_KEY = environment.SECRET_KEY
+ALLOWED_HOSTS = list(environment.ALLOWED_HOSTS)
+
+INSTALLED_APPS = [
+    "megapolis",
+    "accounts",
+    "widgets",
+    "ninja",
+    "corsheaders",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic",
+    "django.contrib.staticfiles",
+]
+
+ASGI_APPLICATION = "megapolis.asgi.application"
+ROOT_URLCONF = "megapolis.urls"
+APPEND_SLASH = True
+
+API_MIDDLEWARE = [
+    "megapolis.middleware.request_context",
+    "megapolis.middleware.security_headers",
+    "corsheaders.middleware.CorsMiddleware",
+    "megapolis.middleware.append_slash",
+    "megapolis.middleware.http_methods",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# The pool of the API door (`megapolis.database`) reads its address from here, too.
+DATABASES = {
+    "default": (
+        Env.db_url_config(environment.DATABASE_URL)
+        if environment.DATABASE_URL
+        else {"ENGINE": "megapolis.embedded", "NAME": "megapolis", "USER": "postgres"}
+    )
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / ".static"
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_AUTOREFRESH = DEBUG
+
+# The largest body that the API door receives; a widget needs 1 KiB.
+API_BODY_MAX_BYTES = 1024 * 1024
+
+CORS_ALLOWED_ORIGINS = list(environment.CORS_ALLOWED_ORIGINS)
+CORS_ALLOW_HEADERS = ("accept", "authorization", "content-type", "x-request-id")
+CORS_EXPOSE_HEADERS = ("location", "retry-after", "x-request-id")
+CORS_URLS_REGEX = re.compile(r"^/(?!admin/|static/)")
+
+SECURE_SSL_REDIRECT = False  # TLS ends at the proxy in front, which redirects.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if environment.TRUSTED_PROXIES else None
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
+SECURE_HSTS_PRELOAD = PRODUCTION
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = PRODUCTION
+CSRF_COOKIE_SECURE = PRODUCTION
+CSRF_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS = ["security.W008"]  # SECURE_SSL_REDIRECT, see above.

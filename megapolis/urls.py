@@ -1,0 +1,41 @@
+"""Where things are."""
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, URLResolver, path
+from ninja.openapi.docs import Swagger
+
+from megapolis import environment
+from megapolis.api import api
+
+
+async def openapi_json(request: HttpRequest) -> HttpResponse:
+    """The OpenAPI document."""
+    return api.create_response(request, api.get_openapi_schema(), status=200)
+
+
+async def docs(request: HttpRequest) -> HttpResponse:
+    """The interactive documentation, from files of this service alone."""
+    response = Swagger().render_page(request, api)
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+    )
+    return response
+
+
+async def index(request: HttpRequest) -> HttpResponse:
+    """Lead a browser to the documentation."""
+    return HttpResponseRedirect("/docs")
+
+
+documentation: list[URLPattern] = [
+    path("", index),
+    path("docs", docs),
+    path("openapi.json", openapi_json, name="openapi-json"),
+]
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    *(documentation if environment.API_DOCS_ENABLED else []),
+    path("", api.urls),
+    *([path("admin/", admin.site.urls)] if environment.ADMIN_ENABLED else []),
+]

@@ -1,0 +1,60 @@
+"""What the endpoints of widgets take and give."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from megapolis.fields import Integer, Text
+from widgets.models import NAME_MAX_LENGTH
+
+type Order = Literal["id", "-id", "name", "-name"]
+type Name = Annotated[
+    Text, Field(max_length=NAME_MAX_LENGTH, description="Unique. Trimmed, and stored as Unicode NFC.")
+]
+
+
+class WidgetCreateRequest(BaseModel):
+    """A new widget."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Sprocket"}]})
+
+    name: Name
+
+
+class WidgetUpdateRequest(BaseModel):
+    """The changes to a widget. What is absent stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Cog"}]})
+
+    name: Name = Field(default="", min_length=1)
+
+
+class WidgetResponse(BaseModel):
+    """A widget."""
+
+    id: int
+    name: str
+    owner_id: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class WidgetListQuery(BaseModel):
+    """Which widgets, in which order, and how many of them."""
+
+    limit: Annotated[Integer, Field(ge=1, le=100)] = 50
+    cursor: str | None = Field(None, description="The `next_cursor` of the page before.")
+    search: Text | None = Field(None, description="Names that begin so, in any case.")
+    owner: Literal["me"] | None = Field(None, description="Only those of this owner.")
+    order: Order | None = Field(
+        None,
+        description="`id` is oldest first, and the default. A search is always in order of `name`.",
+    )
+
+
+class WidgetListResponse(BaseModel):
+    """A page of widgets."""
+
+    items: list[WidgetResponse]
+    next_cursor: str | None = Field(description="Null on the last page.")

@@ -1,0 +1,125 @@
+"""What can be done with widgets, and who may do it."""
+
+from psycopg.errors import UniqueViolation
+from pydantic import TypeAdapter
+
+from accounts.schemas import CurrentUser
+from megapolis.errors import BadRequest, Forbidden, NotFound, UnprocessableContent
+from megapolis.pagination import decode_cursor, encode_cursor, split_page
+from widgets import statements
+from widgets.schemas import (
+    WidgetListQuery,
+    WidgetListResponse,
+    WidgetResponse,
+    WidgetUpdateRequest,
+)
+
+LAST_CHARACTER = "\U0010ffff"
+"""It sorts behind whatever follows a prefix."""
+
+_id_key = TypeAdapter(tuple[int])
+_name_key = TypeAdapter(tuple[str, int])
+
+
+class NameExists(BadRequest):
+    """Somebody's widget has the name already."""
+
+    detail = "Name already exists"
+
+
+class WidgetNotFound(NotFound):
+    """No widget has this id."""
+
+    detail = "Widget not found"
+
+
+class NotTheOwner(Forbidden):
+    """Only its owner and staff may change or delete a widget."""
+
+    detail = "Only its owner may change or delete a widget"
+
+
+class SearchOrder(UnprocessableContent):
+    """A search is served from the index of names, so it comes in their order."""
+
+    detail = "A search can only be ordered by name or -name"
+
+
+async def create_widget(*, owner: CurrentUser, name: str) -> WidgetResponse:
+    """Create a widget. `NameExists` if the name is taken, which the database alone decides."""
+    try:
+        return await statements.create_widget.one(name=name, owner_id=owner.id)
+    except UniqueViolation:
+        raise NameExists from None
+
+
+async def get_widget(*, id: int) -> WidgetResponse:
+    """Return a widget, or raise `WidgetNotFound`."""
+    widget = await statements.find_widget.one_or_none(id=id)
+    if widget is None:
+        raise WidgetNotFound
+    return widget
+
+
+async def update_widget(
+    *, user: CurrentUser, id: int, changes: WidgetUpdateRequest
+) -> WidgetResponse:
+    """Change what `changes` names. `WidgetNotFound`, `NotTheOwner` or `NameExists` if it cannot."""
+    values = changes.model_dump(exclude_unset=True)
+    try:
+        widget = await statements.update_widget(*values).one_or_none(
+            id=id, user_id=user.id, is_staff=user.is_staff, **values
+        )
+    except UniqueViolation:
+        raise NameExists from None
+    return widget or await _refuse(id=id)
+
+
+async def delete_widget(*, user: CurrentUser, id: int) -> None:
+    """Delete a widget. `WidgetNotFound` or `NotTheOwner` if it cannot be."""
+    widget = await statements.delete_widget.one_or_none(
+        id=id, user_id=user.id, is_staff=user.is_staff
+    )
+    if widget is None:
+        await _refuse(id=id)
+
+
+async def list_widgets(*, user: CurrentUser, query: WidgetListQuery) -> WidgetListResponse:
+    """Return a page of widgets. `InvalidCursor` or `SearchOrder` if the query contradicts itself."""
+    order = query.order or ("name" if query.search else "id")
+    by_name = order.endswith("name")
+    if query.search and not by_name:
+        raise SearchOrder
+    context = f"{order} {query.owner or ''} {query.search or ''}"
+    values: dict[str, int | str] = {"limit": query.limit + 1}
+    if query.owner:
+        values["owner_id"] = user.id
+    if query.search:
+        values["prefix"], values["prefix_end"] = query.search, query.search + LAST_CHARACTER
+    if query.cursor and by_name:
+        values["after_name"], values["after_id"] = decode_cursor(
+            query.cursor, context=context, key=_name_key
+        )
+    elif query.cursor:
+        (values["after_id"],) = decode_cursor(query.cursor, context=context, key=_id_key)
+    statement = statements.list_widgets(
+        order=order,
+        owned=query.owner is not None,
+        searched=query.search is not None,
+        after=query.cursor is not None,
+    )
+
+    def cursor_of(widget: WidgetResponse) -> str:
+        key = (widget.name, widget.id) if by_name else (widget.id,)
+        return encode_cursor(key, context=context)
+
+    items, next_cursor = split_page(
+        await statement.all(**values), limit=query.limit, cursor_of=cursor_of
+    )
+    return WidgetListResponse(items=items, next_cursor=next_cursor)
+
+
+async def _refuse(*, id: int) -> WidgetResponse:
+    """Say why nothing was changed: there is no such widget, or it is not the user's."""
+    await get_widget(id=id)
+    raise NotTheOwner

@@ -1,0 +1,65 @@
+"""The SQL of widgets."""
+
+from functools import cache
+
+from django.db.models import BooleanField, IntegerField, Q, TextField
+from django.db.models.functions import Collate, Lower, Now
+
+from megapolis.statements import Delete, Insert, Param, Statement, Update
+from widgets.models import Widget
+from widgets.schemas import Order, WidgetResponse
+
+_may_change = Widget.objects.filter(
+    Q(owner=Param("user_id")) | Q(Param("is_staff", BooleanField())), pk=Param("id")
+)
+
+find_widget = Statement(Widget.objects.filter(pk=Param("id")), row=WidgetResponse)
+
+create_widget = Insert(
+    Widget, {"name": Param("name"), "owner": Param("owner_id")}, row=WidgetResponse
+)
+
+delete_widget = Delete(_may_change, row=WidgetResponse)
+
+
+@cache
+def update_widget(*fields: str) -> Update[WidgetResponse]:
+    """Return the statement that changes these fields of a widget which the user may change."""
+    values = {field: Param(field) for field in fields}
+    return Update(_may_change, {**values, "updated_at": Now()}, row=WidgetResponse)
+
+
+@cache
+def list_widgets(
+    *, order: Order, owned: bool, searched: bool, after: bool
+) -> Statement[WidgetResponse]:
+    """Return the statement of a list: `after` a sort key, `owned` by one user, with a prefix.
+
+    Each combination has an index that yields it in order, so that its cost is that of the rows
+    on the page. A prefix is the range from `prefix` to `prefix_end`, because a prepared plan does
+    not know the pattern of a LIKE. A sort key is `after_id`, and in order of name `after_name` too.
+    """
+    widgets = Widget.objects.alias(folded=Lower("name"))
+    if owned:
+        widgets = widgets.filter(owner=Param("owner_id"))
+    if searched:
+        widgets = widgets.filter(folded__gte=_folded("prefix"), folded__lt=_folded("prefix_end"))
+    direction, beyond = ("-", "lt") if order.startswith("-") else ("", "gt")
+    id_beyond = Q(**{f"id__{beyond}": Param("after_id")})
+    if order.endswith("id"):
+        widgets = widgets.order_by(order)
+        condition = id_beyond
+    else:
+        widgets = widgets.order_by(f"{direction}folded", f"{direction}id")
+        name = _folded("after_name")
+        condition = Q(**{f"folded__{beyond}e": name}) & (
+            Q(**{f"folded__{beyond}": name}) | id_beyond
+        )
+    if after:
+        widgets = widgets.filter(condition)
+    return Statement(widgets, row=WidgetResponse, limit=Param("limit", IntegerField()))
+
+
+def _folded(name: str) -> Lower:
+    collation = Widget._meta.get_field("name").db_collation
+    return Lower(Collate(Param(name, TextField()), collation))
