@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import access_log, database, growth, report, servers, tokens
-from benchmarks.check import WrongAnswer
-from benchmarks.compare import Conditions, compare
-from benchmarks.placement import Placement, free, split
+from benchmarks import access_log, catalogue, database, growth, report, tokens
+from benchmarks.bench import Bench, Conditions
+from benchmarks.check import WrongAnswerError
+from benchmarks.compare import compare
+from benchmarks.placement import free, split
+from benchmarks.servers import ServerError
 from benchmarks.wrk import LoadError, require_wrk
 
 RESULTS = Path(__file__).with_name("results")
@@ -21,7 +23,7 @@ def main() -> None:
     try:
         require_wrk()
         options.run(options)
-    except (LoadError, WrongAnswer, servers.ServerError, ValueError) as error:
+    except (LoadError, WrongAnswerError, ServerError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
 
@@ -55,7 +57,7 @@ def parse() -> argparse.Namespace:
 
 def conditions_of(options: argparse.Namespace) -> Conditions:
     """Return what is the same for every server."""
-    placement: Placement = split() if options.placement == "split" else free()
+    placement = split() if options.placement == "split" else free()
     return Conditions(
         rounds=options.rounds,
         seconds=options.seconds,
@@ -67,8 +69,8 @@ def conditions_of(options: argparse.Namespace) -> Conditions:
 
 
 @contextmanager
-def prepared(options: argparse.Namespace) -> Iterator[tuple[database.Database, Conditions, str]]:
-    """Start PostgreSQL and fill it; yield the database, the conditions and a token."""
+def prepared(options: argparse.Namespace) -> Iterator[Bench]:
+    """Start PostgreSQL and fill it; yield the bench."""
     conditions = conditions_of(options)
     say(f"loading {options.widgets:,} widgets")
     with database.running(conditions.placement.database) as socket:
@@ -77,32 +79,32 @@ def prepared(options: argparse.Namespace) -> Iterator[tuple[database.Database, C
             "benchmark",
             widgets=options.widgets,
             migrate=[options.python, "manage.py", "migrate"],
-            environment=servers.production_environment(),
+            environment=catalogue.production_environment(),
         )
-        yield loaded, conditions, tokens.sign(tokens.claims_of(loaded))
+        yield Bench(loaded, conditions, tokens.sign(tokens.claims_of(loaded)), say)
 
 
 def run_compare(options: argparse.Namespace) -> None:
     """Measure the service beside its peers, and write table, raw data and chart."""
-    candidates = [*servers.peers(), servers.megapolis(options.python)]
+    candidates = [*catalogue.peers(), catalogue.megapolis(options.python)]
     chosen = [server for server in candidates if not options.only or server.name in options.only]
-    with prepared(options) as (loaded, conditions, token):
-        results = compare(chosen, loaded, conditions, token=token, say=say)
-    report.write(options.output, "comparison", results, conditions)
+    with prepared(options) as bench:
+        results = compare(chosen, bench)
+    report.write(options.output, "comparison", results, bench.conditions)
     print((options.output / "comparison.md").read_text())
 
 
 def run_growth(options: argparse.Namespace) -> None:
     """Measure how the service's cost grows."""
-    with prepared(options) as (loaded, conditions, token):
-        subject = growth.Subject(options.python, loaded, conditions, token, say)
-        write(options, "growth", growth.growth(subject, options.requests))
+    with prepared(options) as bench:
+        sections = growth.growth(options.python, bench, options.requests)
+    write(options, "growth", sections)
 
 
 def run_access_log(options: argparse.Namespace) -> None:
     """Measure what the access log costs."""
-    with prepared(options) as (loaded, conditions, token):
-        table = access_log.access_log(options.python, loaded, conditions, token=token, say=say)
+    with prepared(options) as bench:
+        table = access_log.access_log(options.python, bench)
     write(options, "access-log", table)
 
 

@@ -13,12 +13,12 @@ from benchmarks.tokens import claims_of, sign
 COLUMNS = "id, name, owner_id, created_at, updated_at"
 
 
-class WrongAnswer(Exception):
+class WrongAnswerError(Exception):
     """A server answered something else than its peers must answer."""
 
 
 def check(url: str, database: Database) -> None:
-    """Raise WrongAnswer unless the server at `url` reads, lists, creates and refuses correctly.
+    """Raise WrongAnswerError unless the server reads, lists, creates and refuses as it must.
 
     Bodies are compared as JSON, and times as instants to the millisecond, which is what Ninja's own
     renderer answers.
@@ -113,4 +113,4 @@ def _to_the_millisecond(widget: dict[str, Any]) -> dict[str, Any]:
 
 def _expect(case: str, answered: object, expected: object) -> None:
     if answered != expected:
-        raise WrongAnswer(f"{case}: expected {expected!r}, got {answered!r}")
+        raise WrongAnswerError(f"{case}: expected {expected!r}, got {answered!r}")

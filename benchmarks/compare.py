@@ -1,14 +1,12 @@
 """The comparison: rounds in alternation, so that a drifting machine does not decide."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
+from benchmarks.bench import Bench
 from benchmarks.check import check
-from benchmarks.database import Database
-from benchmarks.placement import Placement
-from benchmarks.servers import Server, serving
-from benchmarks.wrk import LoadError, Measurement, Target, measure
+from benchmarks.servers import Server
+from benchmarks.wrk import Measurement
 
 REQUESTS = {
     "GET one": "one",
@@ -18,21 +16,9 @@ REQUESTS = {
 }
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """What is the same for every server."""
-
-    rounds: int
-    seconds: float
-    warm_up: float
-    connections: int
-    pool: int
-    placement: Placement
-
-
 @dataclass
 class Result:
-    """All that was measured of one server."""
+    """All that was measured of one server, a figure for each round."""
 
     title: str
     measurements: dict[str, list[Measurement]] = field(default_factory=dict)
@@ -53,60 +39,29 @@ class Result:
         return median(each.p99_ms for each in self.measurements[request])
 
 
-def compare(
-    servers: list[Server],
-    database: Database,
-    conditions: Conditions,
-    *,
-    token: str,
-    say: Callable[[str], None],
-) -> dict[str, Result]:
+def compare(servers: list[Server], bench: Bench) -> dict[str, Result]:
     """Measure the servers in turn, round after round, and return the results by name.
 
-    In each turn only that server runs. It is checked in the first round (`check.WrongAnswer`), and
-    a single failed request ends the comparison (`LoadError`).
+    In each turn only that server runs. It is checked in the first round, and a wrong answer
+    (`check.WrongAnswerError`) or a failed request (`wrk.LoadError`) ends the comparison.
     """
     results = {server.name: Result(server.title) for server in servers}
-    for number in range(1, conditions.rounds + 1):
+    rounds = bench.conditions.rounds
+    for number in range(1, rounds + 1):
         for server in servers:
-            say(f"round {number} of {conditions.rounds}: {server.title}")
-            _turn(server, database, conditions, token, results[server.name], first=number == 1)
+            bench.say(f"round {number} of {rounds}: {server.title}")
+            _take_turn(server, bench, results[server.name])
     return results
 
 
-def _turn(
-    server: Server,
-    database: Database,
-    conditions: Conditions,
-    token: str,
-    result: Result,
-    *,
-    first: bool,
-) -> None:
-    cores = conditions.placement.server
-    with serving(server, database, token=token, pool=conditions.pool, cores=cores) as running:
-        result.started_in.append(running.started_in)
-        if first:
-            check(running.url, database)
-        target = Target(running.url, token, database.widgets)
+def _take_turn(server: Server, bench: Bench, result: Result) -> None:
+    with bench.serving(server) as running:
+        if not result.started_in:
+            check(running.url, bench.database)
         for request, kind in REQUESTS.items():
-            found = measure_warm(target, kind, conditions)
+            found = bench.measure(running, kind)
             result.measurements.setdefault(request, []).append(found)
-            if kind == "post":
-                database.put_back()
         rss, pss = running.memory()
-        result.rss_mib.append(rss)
-        result.pss_mib.append(pss)
-
-
-def measure_warm(target: Target, kind: str, conditions: Conditions) -> Measurement:
-    """Warm the server up with the same requests, then measure.
-
-    Raises LoadError when any request failed, for a server that refuses is fast.
-    """
-    connections, cores = conditions.connections, conditions.placement.load
-    for seconds in (conditions.warm_up, conditions.seconds):
-        found = measure(target, kind, connections=connections, seconds=seconds, cores=cores)
-        if found.failed:
-            raise LoadError(f"{found.failed} of {found.requests} requests ({kind}) failed.")
-    return found
+    result.started_in.append(running.started_in)
+    result.rss_mib.append(rss)
+    result.pss_mib.append(pss)

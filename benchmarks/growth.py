@@ -1,77 +1,56 @@
-"""How the service's cost grows with rows, connections, workers and time."""
+"""How the service's cost grows with rows, connections, requests and workers."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 
 import httpx
 
-from benchmarks.compare import Conditions, measure_warm
-from benchmarks.database import Database
+from benchmarks.bench import Bench
+from benchmarks.catalogue import megapolis
 from benchmarks.placement import free, split
-from benchmarks.servers import Running, megapolis, serving
-from benchmarks.wrk import Target, measure
+from benchmarks.servers import Running
 
 CONNECTIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+MEMORY_STEP_SECONDS = 20
 
 
-@dataclass(frozen=True)
-class Subject:
-    """The service under measurement."""
-
-    python: str
-    database: Database
-    conditions: Conditions
-    token: str
-    say: Callable[[str], None]
-
-    def target(self, running: Running) -> Target:
-        """Return the address for wrk."""
-        return Target(running.url, self.token, self.database.widgets)
+def growth(python: str, bench: Bench, requests: int) -> str:
+    """Measure the service of this interpreter, and return all the sections in Markdown."""
+    with bench.serving(megapolis(python)) as running:
+        sections = [
+            lists(bench, running),
+            connections(bench, running),
+            memory(bench, running, requests),
+        ]
+    return "\n\n".join([*sections, starts(python, bench), workers(python, bench)])
 
 
-def growth(subject: Subject, requests: int) -> str:
-    """Return all the sections in Markdown."""
-    conditions = subject.conditions
-    server = megapolis(subject.python)
-    cores = conditions.placement.server
-    with serving(
-        server, subject.database, token=subject.token, pool=conditions.pool, cores=cores
-    ) as running:
-        sections = [pages(subject, running), connections(subject, running)]
-        sections.append(memory(subject, running, requests))
-    return "\n\n".join([*sections, starts(subject), workers(subject)])
-
-
-def pages(subject: Subject, running: Running) -> str:
-    """Compare the lists of a large table: pages, search, and one's own widgets."""
-    count = subject.database.widgets
-    subject.say(f"walking the pages of {count:,} widgets")
-    last = last_cursor(running.url, subject.token)
-    lists = {
+def lists(bench: Bench, running: Running) -> str:
+    """Compare the lists of a large table: pages, searches, and one's own widgets."""
+    count = bench.database.widgets
+    bench.say(f"walking the pages of {count:,} widgets")
+    queries = {
         "first page": "limit=20",
-        "last page": f"limit=20&cursor={last}",
-        "search=widget": "limit=20&search=widget",
-        "search for one widget": f"limit=20&search=widget%20{count:08d}",
-        "search for nothing": "limit=20&search=nothing",
+        "last page": f"limit=20&cursor={last_cursor(running.url, bench.token)}",
+        "search that finds all": "limit=20&search=widget",
+        "search that finds one": f"limit=20&search=widget%20{count:08d}",
+        "search that finds none": "limit=20&search=nothing",
         "owner=me": "limit=20&owner=me",
     }
-    rates: dict[str, list[float]] = {name: [] for name in lists}
-    for number in range(1, subject.conditions.rounds + 1):
-        for name, query in lists.items():
-            subject.say(f"lists, round {number}: {name}")
-            found = measure_warm(subject.target(running), query, subject.conditions)
-            rates[name].append(found.rate)
-    lines = [f"| list of {count:,} | requests/s | cost to the first page |", "| --- | ---: | ---: |"]
+    rates: dict[str, list[float]] = {name: [] for name in queries}
+    for number in range(1, bench.conditions.rounds + 1):
+        for name, query in queries.items():
+            bench.say(f"lists, round {number}: {name}")
+            rates[name].append(bench.measure(running, query).rate)
     first = median(rates["first page"])
-    for name, found_rates in rates.items():
-        rate = median(found_rates)
-        lines.append(f"| {name} | {rate:,.0f} | {first / rate:.2f} |")
+    lines = [f"| list of {count:,} | requests/s | cost, first page = 1 |", "| --- | ---: | ---: |"]
+    for name, found in rates.items():
+        lines.append(f"| {name} | {median(found):,.0f} | {first / median(found):.2f} |")
     return "\n".join(lines)
 
 
 def last_cursor(url: str, token: str) -> str:
-    """Follow `next_cursor` from page to page, and return the cursor of a full page near the end."""
+    """Follow `next_cursor` from page to page, and return that of the last full page but one."""
     headers = {"Authorization": f"Bearer {token}"}
     recent: list[str] = []
     with httpx.Client(base_url=url, headers=headers) as client:
@@ -82,70 +61,56 @@ def last_cursor(url: str, token: str) -> str:
     return recent[-1]
 
 
-def connections(subject: Subject, running: Running) -> str:
-    """Compare numbers of connections."""
+def connections(bench: Bench, running: Running) -> str:
+    """Compare numbers of connections, in rounds."""
     lines = ["| connections | requests/s | p50 ms | p99 ms |", "| ---: | ---: | ---: | ---: |"]
     for count in CONNECTIONS:
-        subject.say(f"{count} connections")
-        conditions = replace(subject.conditions, connections=count)
-        found = measure_warm(subject.target(running), "one", conditions)
-        lines.append(f"| {count} | {found.rate:,.0f} | {found.p50_ms:.1f} | {found.p99_ms:.1f} |")
+        bench.say(f"{count} connections")
+        crowd = replace(bench, conditions=replace(bench.conditions, connections=count))
+        rounds = [crowd.measure(running, "one") for _ in range(bench.conditions.rounds)]
+        rate = median(each.rate for each in rounds)
+        p50, p99 = median(each.p50_ms for each in rounds), median(each.p99_ms for each in rounds)
+        lines.append(f"| {count} | {rate:,.0f} | {p50:.1f} | {p99:.1f} |")
     return "\n".join(lines)
 
 
-def memory(subject: Subject, running: Running, requests: int) -> str:
-    """Watch the memory of the process tree while it answers the given number of requests."""
+def memory(bench: Bench, running: Running, requests: int) -> str:
+    """Watch the memory of the process tree while it answers this number of requests."""
     lines = ["| requests answered | RSS MiB | PSS MiB |", "| ---: | ---: | ---: |"]
-    conditions, answered = subject.conditions, 0
+    answered = 0
     while True:
         rss, pss = running.memory()
         lines.append(f"| {answered:,} | {rss:.1f} | {pss:.1f} |")
         if answered >= requests:
             return "\n".join(lines)
-        subject.say(f"memory: {answered:,} of {requests:,} requests")
-        answered += measure(
-            subject.target(running),
-            "one",
-            connections=conditions.connections,
-            seconds=20,
-            cores=conditions.placement.load,
-        ).requests
+        bench.say(f"memory: {answered:,} of {requests:,} requests")
+        answered += bench.load(running, "one", MEMORY_STEP_SECONDS).requests
 
 
-def starts(subject: Subject) -> str:
+def starts(python: str, bench: Bench) -> str:
     """Start the service some times, and say how long the first answer takes."""
-    conditions, server, times = subject.conditions, megapolis(subject.python), []
-    for _ in range(conditions.rounds):
-        subject.say("start to first answer")
-        cores = conditions.placement.server
-        with serving(
-            server, subject.database, token=subject.token, pool=conditions.pool, cores=cores
-        ) as running:
+    times = []
+    for _ in range(bench.conditions.rounds):
+        bench.say("start to first answer")
+        with bench.serving(megapolis(python)) as running:
             times.append(running.started_in)
     spread = f"{min(times):.2f} to {max(times):.2f} s"
     return f"Start to first answer: {median(times):.2f} s in the median ({spread})."
 
 
-def workers(subject: Subject) -> str:
+def workers(python: str, bench: Bench) -> str:
     """Compare two workers with one, each on a core of its own where there are enough."""
-    conditions, rates = subject.conditions, []
+    rates, placements = [], []
     for count in (1, 2):
-        subject.say(f"{count} worker(s)")
+        bench.say(f"{count} worker(s)")
         try:
             placement = split(count)
         except ValueError:
             placement = free()
-        server = megapolis(subject.python, workers=count)
-        with serving(
-            server,
-            subject.database,
-            token=subject.token,
-            pool=conditions.pool,
-            cores=placement.server,
-        ) as running:
-            placed = replace(conditions, placement=placement)
-            found = measure_warm(subject.target(running), "one", placed)
-            rates.append(found.rate)
-            subject.say(f"{count} worker(s): {placement}")
+        placed = replace(bench, conditions=replace(bench.conditions, placement=placement))
+        with placed.serving(megapolis(python, workers=count)) as running:
+            rates.append(placed.measure(running, "one").rate)
+        placements.append(f"{count}: {placement}")
     one, two = rates
-    return f"Two workers: {two:,.0f} requests/s; one: {one:,.0f}; ratio {two / one:.2f}."
+    figures = f"Two workers: {two:,.0f} requests/s; one: {one:,.0f}; ratio {two / one:.2f}"
+    return f"{figures} ({'; '.join(placements)})."

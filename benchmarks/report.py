@@ -10,8 +10,9 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.bench import Conditions
 from benchmarks.chart import draw
-from benchmarks.compare import REQUESTS, Conditions, Result
+from benchmarks.compare import REQUESTS, Result
 
 PACKAGES = (
     *("django", "django-ninja", "django-bolt", "fastapi", "sqlalchemy", "asyncpg", "psycopg"),

@@ -1,10 +1,8 @@
-"""The servers that are compared: how each is started, found ready, weighed and stopped."""
+"""How a server is started, found ready, weighed and stopped."""
 
 import os
-import secrets
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +12,12 @@ from pathlib import Path
 import httpx
 import psutil
 
-from benchmarks.database import Database
+from benchmarks.database import DATA, Database
 from benchmarks.placement import Cores, children_on
 from benchmarks.tokens import AUDIENCE, ISSUER, SECRET
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-LOG = Path(__file__).with_name(".data") / "server.log"
+LOG = DATA / "server.log"
 START_LIMIT = 30.0
 
 
@@ -54,57 +52,6 @@ class Running:
         tree = [self.process, *self.process.children(recursive=True)]
         used = [process.memory_full_info() for process in tree]
         return sum(each.rss for each in used) / 2**20, sum(each.pss for each in used) / 2**20
-
-
-def uvicorn(application: str, **environment: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return command and environment of a peer that uvicorn serves."""
-    options = "--host 127.0.0.1 --port {port} --loop uvloop --http httptools"
-    options += " --no-access-log --log-level warning"
-    return (sys.executable, "-m", "uvicorn", application, *options.split()), environment
-
-
-def peers() -> list[Server]:
-    """Return the peers, each with one worker and no access log."""
-    bolt = "-m django runbolt --host 127.0.0.1 --port {port} --processes 1 --no-admin"
-    stock = {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.django_settings"}
-    fast = uvicorn("benchmarks.peers.fastapi_sqlalchemy:app")
-    ninja = uvicorn("benchmarks.peers.django_ninja:application", **stock)
-    floor = uvicorn("benchmarks.peers.hand_written:application")
-    return [
-        Server("fastapi", "FastAPI, async SQLAlchemy, asyncpg", *fast),
-        Server("ninja", "stock async Django, Ninja", *ninja),
-        Server(
-            "bolt",
-            "django-bolt",
-            (sys.executable, *bolt.split()),
-            {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.bolt_settings"},
-        ),
-        Server("hand-written", "hand-written ASGI, psycopg, orjson (the floor)", *floor),
-    ]
-
-
-def megapolis(python: str, *, workers: int = 1, access_log: bool = False) -> Server:
-    """Return the service itself, in production and with its own virtual environment."""
-    command = "manage.py run --host 127.0.0.1 --port {port} --workers " + str(workers)
-    return Server(
-        "megapolis",
-        "Megapolis API",
-        (python, *command.split()),
-        {**production_environment(), "ACCESS_LOG": str(access_log).lower()},
-    )
-
-
-def production_environment() -> dict[str, str]:
-    """Return the variables of the service in production, with secrets made up for the run."""
-    return {
-        "ENVIRONMENT": "production",
-        "SECRET_KEY": secrets.token_urlsafe(48),
-        "JWT_SECRET_KEY": SECRET,
-        "ALLOWED_HOSTS": "127.0.0.1",
-        "SUPABASE_URL": "https://example.supabase.co",
-        "SUPABASE_SERVICE_ROLE_KEY": "sb_secret_" + secrets.token_urlsafe(32),
-        "LOG_DIR": str(LOG.parent / "logs"),
-    }
 
 
 @contextmanager

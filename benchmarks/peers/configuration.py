@@ -10,7 +10,7 @@ DATABASE_NAME: str = os.environ["BENCHMARK_DATABASE_NAME"]
 DATABASE_USER = "postgres"
 
 POOL_SIZE: int = int(os.environ["BENCHMARK_POOL_SIZE"])
-"""Connections in the pool, the same number for every peer, all opened at the start."""
+"""Connections in the pool, the same number for every peer."""
 
 SECRET: str = os.environ["BENCHMARK_SECRET"]
 ISSUER: str = os.environ["BENCHMARK_ISSUER"]

@@ -13,64 +13,13 @@ import jwt
 from fastapi import Depends, FastAPI, HTTPException, Query, status
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ForeignKey, func, select
-from sqlalchemy.engine import URL
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, joinedload, mapped_column, relationship
-from sqlalchemy.types import DateTime
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import joinedload
 
 from benchmarks.peers import configuration
-
-engine = create_async_engine(
-    URL.create(
-        "postgresql+asyncpg",
-        username=configuration.DATABASE_USER,
-        database=configuration.DATABASE_NAME,
-        query={"host": configuration.DATABASE_SOCKET},
-    ),
-    pool_size=configuration.POOL_SIZE,
-    max_overflow=0,
-)
-new_session = async_sessionmaker(engine, expire_on_commit=False)
-
-
-class Base(DeclarativeBase):
-    """The declarative base."""
-
-    type_annotation_map = {datetime: DateTime(timezone=True)}
-
-
-class User(Base):
-    """The columns that a request needs of a user."""
-
-    __tablename__ = "accounts_user"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    email: Mapped[str | None]
-    is_active: Mapped[bool]
-    is_staff: Mapped[bool]
-
-
-class ApiSession(Base):
-    """The columns that a request needs of a session."""
-
-    __tablename__ = "accounts_apisession"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("accounts_user.id"))
-    expires_at: Mapped[datetime]
-    revoked_at: Mapped[datetime | None]
-    user: Mapped[User] = relationship(lazy="raise")
-
-
-class Widget(Base):
-    """The whole widget."""
-
-    __tablename__ = "widgets_widget"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
-    owner_id: Mapped[int] = mapped_column(ForeignKey("accounts_user.id"))
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+from benchmarks.peers.sqlalchemy_models import ApiSession, User, Widget, engine, new_session
 
 
 class WidgetCreate(BaseModel):
@@ -110,7 +59,9 @@ Bearer = Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())]
 
 async def get_current_user(bearer: Bearer, session: Session) -> User:
     """Return the user of a valid token whose session is not revoked."""
-    unauthorized = HTTPException(status.HTTP_401_UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
+    unauthorized = HTTPException(
+        status.HTTP_401_UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"}
+    )
     try:
         claims = jwt.decode(
             bearer.credentials,
@@ -178,7 +129,9 @@ async def list_widgets(
 
 
 @app.post("/widgets/", status_code=status.HTTP_201_CREATED)
-async def create_widget(payload: WidgetCreate, user: CurrentUser, session: Session) -> WidgetResponse:
+async def create_widget(
+    payload: WidgetCreate, user: CurrentUser, session: Session
+) -> WidgetResponse:
     """Create a widget and return it."""
     widget = Widget(name=payload.name, owner_id=user.id)
     session.add(widget)

@@ -142,7 +142,8 @@ async def lifespan(receive: Any, send: Any) -> None:
 async def application(scope: Any, receive: Any, send: Any) -> None:
     """The ASGI application."""
     if scope["type"] == "lifespan":
-        return await lifespan(receive, send)
+        await lifespan(receive, send)
+        return
     status, content = await answer(scope, receive)
     body = orjson.dumps(content, option=orjson.OPT_UTC_Z)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]

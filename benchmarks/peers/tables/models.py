@@ -1,3 +1,4 @@
+# ruff: noqa: DJ001, DJ008 - as the tables are, and never shown.
 """The service's tables as plain Django models. The service's own migrations create them."""
 
 from django.db import models

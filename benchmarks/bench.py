@@ -1,0 +1,69 @@
+"""The bench on which servers are measured: the database, the load, and what is the same for all."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from benchmarks.database import Database
+from benchmarks.placement import Placement
+from benchmarks.servers import Running, Server, serving
+from benchmarks.wrk import LoadError, Measurement, Target, measure
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What is the same for every server."""
+
+    rounds: int
+    seconds: float
+    warm_up: float
+    connections: int
+    pool: int
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A filled database, the conditions, a token, and a way to say what is going on."""
+
+    database: Database
+    conditions: Conditions
+    token: str
+    say: Callable[[str], None]
+
+    @contextmanager
+    def serving(self, server: Server) -> Iterator[Running]:
+        """Run the server within the block."""
+        conditions = self.conditions
+        with serving(
+            server,
+            self.database,
+            token=self.token,
+            pool=conditions.pool,
+            cores=conditions.placement.server,
+        ) as running:
+            yield running
+
+    def load(self, running: Running, kind: str, seconds: float) -> Measurement:
+        """Load the server with one kind of request (see `wrk.measure`).
+
+        Raises LoadError when any request failed, for a server that refuses is fast.
+        """
+        found = measure(
+            Target(running.url, self.token, self.database.widgets),
+            kind,
+            connections=self.conditions.connections,
+            seconds=seconds,
+            cores=self.conditions.placement.load,
+        )
+        if found.failed:
+            raise LoadError(f"{found.failed} of {found.requests} requests ({kind}) failed.")
+        return found
+
+    def measure(self, running: Running, kind: str) -> Measurement:
+        """Warm the server up with the same requests, measure, and remove what was created."""
+        self.load(running, kind, self.conditions.warm_up)
+        found = self.load(running, kind, self.conditions.seconds)
+        if kind == "post":
+            self.database.put_back()
+        return found
