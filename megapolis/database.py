@@ -150,7 +150,7 @@ async def _execute(
     connection: AsyncConnection[tuple[Any, ...]], sql: bytes, arguments: Sequence[Any]
 ) -> list[tuple[Any, ...]]:
     cursor = await connection.execute(sql, arguments)
-    return await cursor.fetchall()
+    return await cursor.fetchall() if cursor.description else []
 
 
 @asynccontextmanager

@@ -47,7 +47,7 @@ def gather(process: Mapping[str, str], file: Path) -> Mapping[str, str]:
     if wrong:
         raise ImproperlyConfigured(f"{file}: not NAME=value in line {', '.join(wrong)}.")
 
-    class Source(environ.Env):
+    class Source(environ.Env):  # type: ignore[misc] # it has no types
         ENVIRON = dict(process)
 
     Source.read_env(io.StringIO("\n".join(lines)))

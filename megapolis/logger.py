@@ -13,6 +13,7 @@ import re
 import sys
 import traceback
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -24,7 +25,10 @@ from megapolis import environment
 if TYPE_CHECKING:
     from loguru import Message, Record
 
-__all__ = ["configure_logging", "logger", "redact", "request_id"]
+__all__ = ["access_logger", "configure_logging", "logger", "redact", "request_id"]
+
+access_logger = logger.bind(log="access")
+"""Writes the line of each request: to the files only, where there are files."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
@@ -34,11 +38,11 @@ LINE = (
 )
 QUIET = ("asyncio", "hpack", "httpcore", "httpx", "psycopg.pool")
 ROTATION, RETENTION = "50 MB", 10
-HIDDEN = "***"
+SECRET_LENGTH = 12
 
 
-def known_secrets() -> list[str]:
-    """The configured secrets. Short ones are left out: they would blot out ordinary words."""
+def configured_secrets() -> list[str]:
+    """Short ones are left out: they would blot out ordinary words."""
     values = (
         environment.SECRET_KEY,
         environment.JWT_SECRET_KEY,
@@ -47,64 +51,74 @@ def known_secrets() -> list[str]:
         environment.SUPABASE_JWT_SECRET,
         unquote(urlsplit(environment.DATABASE_URL).password or ""),
     )
-    return [value for value in values if len(value) >= 12]
+    return [value for value in values if len(value) >= SECRET_LENGTH]
 
 
-SECRETS = re.compile(
-    "|".join(
-        [
-            *map(re.escape, known_secrets()),
-            r"eyJ[\w-]{5,}\.[\w-]*\.?[\w-]*",
-            r"sb_(?:secret|publishable)_[\w-]+",
-            r"(?<=[Bb]earer )[\w.~+/=-]+",
-            r"(?<=://)[^\s/@]*:[^\s/@]+(?=@)",
-            r"""(?<=password=)['"]?[^\s'"&,;]+""",
-        ]
-    )
-)
+HIDING = [
+    ("eyj", re.compile(r"()eyJ[\w-]+(?:\.[\w-]*)+")),
+    ("sb_", re.compile(r"()sb_(?:secret|publishable)_[\w-]+")),
+    ("bearer", re.compile(r"(bearer[\s:]+)[\w.~+/=-]+", re.IGNORECASE)),
+    ("@", re.compile(r"(://)[^\s/:@]*:[^\s/]+(?=@)")),
+    (
+        "password",
+        re.compile(r"""(password["']?\s*[=:]\s*)(?:'[^']*'|"[^"]*"|[^\s"'&,;}]+)""", re.IGNORECASE),
+    ),
+    *((value.lower(), re.compile(f"(){re.escape(value)}")) for value in configured_secrets()),
+]
+"""A mark in lower case, cheap to look for, and the pattern that is tried where it occurs."""
 
 
 def redact(text: str) -> str:
     """The text with each token, key, password and configured secret replaced by ***."""
-    return SECRETS.sub(HIDDEN, text)
+    lower = text.lower()
+    for mark, pattern in HIDING:
+        if mark in lower:
+            text = pattern.sub(r"\1***", text)
+    return text
 
 
 def configure_logging() -> None:
-    """Send everything to stderr, and in production to JSON files in LOG_DIR. Safe to repeat."""
-    development = environment.ENVIRONMENT == "development"
+    """Send everything to stderr, and with LOG_DIR to JSON files as well. Safe to repeat."""
     logger.configure(handlers=[], patcher=prepare)
+    files = add_files(environment.LOG_DIR) if environment.LOG_DIR else False
+    development = environment.ENVIRONMENT == "development"
     logger.add(
         write_to_stderr,
         level=environment.LOG_LEVEL,
         format=LINE,
+        filter=is_not_access if files else None,
         colorize=sys.stderr.isatty(),
         backtrace=development,
         diagnose=development,
     )
-    if environment.LOG_DIR:
-        add_files()
     logging.root.handlers = [InterceptHandler()]
     logging.root.setLevel(logger.level(environment.LOG_LEVEL).no)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def add_files() -> None:
-    path = f"{environment.LOG_DIR}/megapolis.log"
+def add_files(folder: Path) -> bool:
+    """Whether the folder takes files; if not, that is said and the service goes on without."""
     try:
         logger.add(
-            path,
+            folder / "megapolis.log",
             level=environment.LOG_LEVEL,
             format=as_json,
             rotation=ROTATION,
             retention=RETENTION,
             encoding="utf-8",
-            watch=True,
+            watch=True,  # other worker processes rotate the file, too
             backtrace=False,
             diagnose=False,
         )
     except OSError as error:
-        logger.warning("No log file: {} cannot be written ({}).", path, error.strerror)
+        sys.stderr.write(f"No log files: LOG_DIR cannot be written ({error.strerror}).\n")
+        return False
+    return True
+
+
+def is_not_access(record: "Record") -> bool:
+    return record["extra"].get("log") != "access"
 
 
 def prepare(record: "Record") -> None:
@@ -151,7 +165,9 @@ class InterceptHandler(logging.Handler):
         known = record.levelname in logging.getLevelNamesMapping()
         level = record.levelname if known else record.levelno
         exception = record.exc_info if record.exc_info and record.exc_info[0] else None
-        source = {"name": record.name, "function": record.funcName, "line": record.lineno}
-        logger.patch(lambda target: target.update(source)).opt(exception=exception).log(
-            level, message
-        )
+
+        def place(target: "Record") -> None:
+            target["name"], target["line"] = record.name, record.lineno
+            target["function"] = record.funcName
+
+        logger.patch(place).opt(exception=exception).log(level, message)

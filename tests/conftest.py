@@ -1,12 +1,114 @@
-"""What every test gets. ENVIRONMENT is `test` whatever the shell or a `.env` says."""
+"""What every test gets. ENVIRONMENT is `test` whatever the shell or a `.env` says.
+
+Tests drive the HTTP contract of the ASGI application in this process, against a database of their
+own on the embedded PostgreSQL. Whatever a test writes is committed, as in production, and removed
+when it ends.
+"""
 
 import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import django
+import httpx
+import pytest
 
 os.environ["ENVIRONMENT"] = "test"
 os.environ["DJANGO_SETTINGS_MODULE"] = "megapolis.settings"
 
+BASE_URL = "http://127.0.0.1"
+
+type MakeClient = Callable[..., Awaitable[httpx.AsyncClient]]
+
 
 def pytest_configure() -> None:
     django.setup()
+
+
+@pytest.fixture(scope="session")
+async def pool(django_db_setup: None, django_db_blocker: Any) -> AsyncIterator[None]:
+    """The connection pool, on this run's own database."""
+    from megapolis import database
+
+    async with database.connected():
+        yield
+
+
+@pytest.fixture
+async def db(pool: None) -> AsyncIterator[None]:
+    """An empty database."""
+    from megapolis import database
+
+    yield
+    await database.fetch(
+        b"TRUNCATE accounts_user, django_admin_log, django_session RESTART IDENTITY CASCADE",
+        [],
+        reads=False,
+    )
+
+
+@pytest.fixture
+def application() -> Any:
+    """The ASGI application with its two doors."""
+    from megapolis.asgi import application
+
+    return application
+
+
+@pytest.fixture
+async def make_client(application: Any) -> AsyncIterator[MakeClient]:
+    """`await make_client(user)` returns a client that is signed in as the user, or as nobody."""
+    from tests import factories
+
+    clients: list[httpx.AsyncClient] = []
+
+    async def make(user: factories.UserRow | None = None, **options: Any) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(application, raise_app_exceptions=False)
+        client = httpx.AsyncClient(transport=transport, base_url=BASE_URL, **options)
+        if user:
+            client.headers["Authorization"] = f"Bearer {await factories.make_token(user)}"
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+async def user(db: None) -> Any:
+    """A user."""
+    from tests import factories
+
+    return await factories.make_user()
+
+
+@pytest.fixture
+async def client(make_client: MakeClient, user: Any) -> httpx.AsyncClient:
+    """A client that is signed in as `user`."""
+    return await make_client(user)
+
+
+@pytest.fixture
+async def staff_client(make_client: MakeClient, db: None) -> httpx.AsyncClient:
+    """A client that is signed in as a member of staff."""
+    from tests import factories
+
+    return await make_client(await factories.make_user(is_staff=True))
+
+
+@pytest.fixture
+async def anonymous(make_client: MakeClient, db: None) -> httpx.AsyncClient:
+    """A client without credentials."""
+    return await make_client()
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """Every line that is logged meanwhile, as it would be written."""
+    from megapolis.logger import logger
+
+    lines: list[str] = []
+    sink = logger.add(lines.append, level="TRACE", format="{level} {message}\n{exception}")
+    yield lines
+    logger.remove(sink)
