@@ -14,7 +14,7 @@ import sys
 import traceback
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 from urllib.parse import unquote, urlsplit
 
 import orjson
@@ -37,7 +37,7 @@ LINE = (
     "<cyan>{extra[request_id]}</cyan> {name}: <level>{message}</level>"
 )
 QUIET = ("asyncio", "hpack", "httpcore", "httpx", "psycopg.pool")
-ROTATION, RETENTION = "50 MB", 10
+FILE_BYTES, FILES = 50_000_000, 10
 SECRET_LENGTH = 12
 
 
@@ -104,8 +104,8 @@ def add_files(folder: Path) -> bool:
             folder / "megapolis.log",
             level=environment.LOG_LEVEL,
             format=as_json,
-            rotation=ROTATION,
-            retention=RETENTION,
+            rotation=is_full,
+            retention=FILES,
             encoding="utf-8",
             watch=True,  # other worker processes rotate the file, too
             backtrace=False,
@@ -119,6 +119,10 @@ def add_files(folder: Path) -> bool:
 
 def is_not_access(record: "Record") -> bool:
     return record["extra"].get("log") != "access"
+
+
+def is_full(_: "Message", file: TextIO) -> bool:
+    return file.tell() > FILE_BYTES
 
 
 def prepare(record: "Record") -> None:
