@@ -10,7 +10,7 @@ from benchmarks.database import EMAIL, Database
 
 SECRET = secrets.token_urlsafe(48)
 ISSUER = "megapolis"
-AUDIENCE = "megapolis"
+AUDIENCE = "megapolis-api"
 LIFETIME = 30 * 86_400
 
 
