@@ -1,6 +1,7 @@
 """What the endpoints of accounts take and give."""
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,5 +50,5 @@ class TokenResponse(BaseModel):
     """Our own token (RFC 6750), good for every endpoint; `expires_in` is in seconds."""
 
     access_token: str
-    token_type: str = "Bearer"
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - no password
     expires_in: int

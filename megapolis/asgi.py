@@ -8,15 +8,15 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "megapolis.settings")
 
-import django  # noqa: E402
+import django
 
 django.setup()
 
-from django.core.handlers.asgi import ASGIHandler  # noqa: E402
+from django.core.handlers.asgi import ASGIHandler
 
-from megapolis import database, environment  # noqa: E402
-from megapolis.handler import NativeHandler, Receive, Scope, Send  # noqa: E402
-from megapolis.logger import logger  # noqa: E402
+from megapolis import database
+from megapolis.handler import NativeHandler, Receive, Scope, Send
+from megapolis.logger import logger
 
 STAFF_PATHS = ("/admin/", "/static/")
 
@@ -41,7 +41,7 @@ async def lifespan(receive: Receive, send: Send) -> None:
     await receive()
     try:
         await database.open_pool()
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - the server must be told, whatever it is
         logger.exception("The service cannot start")
         await send({"type": "lifespan.startup.failed", "message": str(exc)})
         return

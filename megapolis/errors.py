@@ -19,14 +19,12 @@ A feature declares its own errors beside the service that raises them, as subcla
 import sys
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any
 
 import orjson
 from django.conf import settings
 from django.core import signals
-from django.core.exceptions import (
-    BadRequest as DjangoBadRequest,
-)
+from django.core.exceptions import BadRequest as DjangoBadRequest
 from django.core.exceptions import (
     PermissionDenied,
     RequestDataTooBig,
@@ -48,7 +46,7 @@ RFC_9110_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 class ApiError(Exception):
     """An error with a status. ``detail`` is written for the client and never holds a secret."""
 
-    status: ClassVar[int] = 500
+    status: int = 500
     detail: str = "Internal server error"
 
     def __init__(self, detail: str | None = None, *, headers: Mapping[str, str] | None = None):
@@ -69,7 +67,7 @@ class Unauthorized(ApiError):
 
     status = 401
     detail = "Not authenticated"
-    error: ClassVar[str | None] = None
+    error: str | None = None
 
     def __init__(self, detail: str | None = None):
         super().__init__(detail)
@@ -160,6 +158,21 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
+TRANSLATIONS: dict[type[Exception], type[ApiError]] = {
+    AuthenticationError: Unauthorized,
+    Http404: NotFound,
+    PermissionDenied: Forbidden,
+    RequestDataTooBig: PayloadTooLarge,
+    TooManyFieldsSent: PayloadTooLarge,
+    TooManyFilesSent: PayloadTooLarge,
+    SuspiciousOperation: BadRequest,
+    DjangoBadRequest: BadRequest,
+    MultiPartParserError: BadRequest,
+    UnicodeDecodeError: BadRequest,
+}
+"""What Django and Ninja raise, and what it is here; the more special before the more general."""
+
+
 def title(status: int) -> str:
     """Return the status's name in RFC 9110, which Python 3.12 does not know for all of them."""
     return RFC_9110_TITLES.get(status) or HTTPStatus(status).phrase
@@ -189,28 +202,18 @@ def problem_response(
 
 def exception_response(request: HttpRequest, exc: BaseException) -> HttpResponse:
     """Return the answer to whatever a view raised. What nobody foresaw is logged and is a 500."""
-    if isinstance(exc, HttpError) and isinstance(exc.__cause__, ApiError):
+    if isinstance(exc, ValidationError):
+        errors = [_field_problem(error) for error in exc.errors]
+        return problem_response(status=422, detail="Invalid input", errors=errors)
+    if isinstance(exc, HttpError) and not isinstance(exc, AuthenticationError):
+        if not isinstance(exc.__cause__, ApiError):
+            return problem_response(status=exc.status_code, detail=str(exc))
         exc = exc.__cause__
+    for foreign, ours in TRANSLATIONS.items():
+        if isinstance(exc, foreign):
+            exc = ours()
     if isinstance(exc, ApiError):
         return problem_response(status=exc.status, detail=exc.detail, headers=exc.headers)
-    if isinstance(exc, ValidationError):
-        return problem_response(
-            status=422, detail="Invalid input", errors=[_field_problem(e) for e in exc.errors]
-        )
-    if isinstance(exc, AuthenticationError):
-        return exception_response(request, Unauthorized())
-    if isinstance(exc, HttpError):
-        return problem_response(status=exc.status_code, detail=str(exc))
-    if isinstance(exc, Http404):
-        return exception_response(request, NotFound())
-    if isinstance(exc, PermissionDenied):
-        return exception_response(request, Forbidden())
-    if isinstance(exc, RequestDataTooBig | TooManyFieldsSent | TooManyFilesSent):
-        return exception_response(request, PayloadTooLarge())
-    if isinstance(
-        exc, SuspiciousOperation | DjangoBadRequest | MultiPartParserError | UnicodeDecodeError
-    ):
-        return exception_response(request, BadRequest())
     return _unforeseen(request, exc)
 
 
@@ -230,4 +233,7 @@ def _field_problem(error: Mapping[str, Any]) -> dict[str, str]:
     source, *path = error["loc"]
     steps = path[1:] if source == "body" else path
     pointer = "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in steps)
-    return {"pointer": f"/{source}/{pointer}".rstrip("/"), "message": error["msg"].removeprefix("Value error, ")}
+    return {
+        "pointer": f"/{source}/{pointer}".rstrip("/"),
+        "message": error["msg"].removeprefix("Value error, "),
+    }

@@ -15,7 +15,7 @@ Against `django.core.handlers.asgi.ASGIHandler` these things differ, and no othe
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from inspect import iscoroutinefunction
 from io import BytesIO
@@ -31,20 +31,24 @@ from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefi
 from django.core.handlers.base import reset_urlconf
 from django.db import close_old_connections, reset_queries
 from django.dispatch import Signal
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.template.response import SimpleTemplateResponse
 from django.urls import set_script_prefix
 from django.utils.module_loading import import_string
 
 from megapolis.errors import ApiError, BadRequest, PayloadTooLarge, exception_response
 
-type Scope = MutableMapping[str, Any]
-type Receive = Callable[[], Awaitable[dict[str, Any]]]
-type Send = Callable[[dict[str, Any]], Awaitable[None]]
+type Scope = dict[str, Any]
+type Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+type Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 type AsyncView = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
-DJANGO_RECEIVERS = {close_old_connections, reset_queries, close_caches, reset_urlconf}
-"""They tidy up what belongs to threads, or to a context that ends with the request anyway."""
+DJANGO_RECEIVERS = {close_old_connections, reset_queries, close_caches, reset_urlconf, None}
+"""They tidy up what belongs to threads, or to a context that ends with the request anyway.
+
+None is what a receiver has become that exists no more.
+"""
 
 
 class NativeRequest(ASGIRequest):
@@ -58,9 +62,9 @@ class NativeHandler(ASGIHandler):
 
     request_class = NativeRequest
 
-    def load_middleware(self, is_async: bool = True) -> None:
+    def load_middleware(self, is_async: bool = True) -> None:  # noqa: FBT001, FBT002 - Django's
         """Chain `settings.API_MIDDLEWARE` around the view."""
-        chain = _answering_exceptions(self.call_view)
+        chain: AsyncView = _answering_exceptions(self.call_view)
         for path in reversed(settings.API_MIDDLEWARE):
             chain = _answering_exceptions(import_string(path)(chain))
         self._middleware_chain = chain
@@ -82,18 +86,15 @@ class NativeHandler(ASGIHandler):
 
     async def receive_request(self, scope: Scope, receive: Receive) -> NativeRequest:
         """Receive the body and make the request; `RequestAborted` if the client hangs up."""
-        error: ApiError | None = None
-        body = b""
         try:
             body = await _receive_body(scope, receive, limit=settings.API_BODY_MAX_BYTES)
-            request = self.request_class(scope, BytesIO(body))
+            return self.request_class(scope, BytesIO(body))
         except PayloadTooLarge as exc:
-            error = exc
+            error: ApiError = exc
         except UnicodeDecodeError:
             error = BadRequest("The query string is not UTF-8")
-        if error:
-            request = self.request_class({**scope, "query_string": b""}, BytesIO())
-            request.early_error = error
+        request = self.request_class({**scope, "query_string": b""}, BytesIO())
+        request.early_error = error
         return request
 
     async def respond(
@@ -106,8 +107,8 @@ class NativeHandler(ASGIHandler):
                 disconnect = group.create_task(self.listen_for_disconnect(receive))
                 response = await self._middleware_chain(request)
                 _frame(response)
-                response._resource_closers.append(request.close)
-                response._handler_class = self.__class__
+                response._resource_closers.append(request.close)  # type: ignore[attr-defined]
+                response._handler_class = self.__class__  # type: ignore[attr-defined]
                 await self.send_response(response, send)
                 disconnect.cancel()
         except BaseExceptionGroup as group_of_errors:
@@ -122,17 +123,17 @@ class NativeHandler(ASGIHandler):
             pass
         raise RequestAborted
 
-    async def call_view(self, request: NativeRequest) -> HttpResponseBase:
+    async def call_view(self, request: HttpRequest) -> HttpResponseBase:
         """Call the view that the URL leads to; one that is not async runs in a thread."""
-        if request.early_error:
+        if isinstance(request, NativeRequest) and request.early_error:
             raise request.early_error
         request.get_host()
         view, args, kwargs = self.resolve_request(request)
         if not iscoroutinefunction(view):
             view = sync_to_async(self.make_view_atomic(view), thread_sensitive=True)
-        response = await view(request, *args, **kwargs)
+        response: HttpResponseBase = await view(request, *args, **kwargs)
         self.check_response(response, view)
-        if callable(getattr(response, "render", None)):
+        if isinstance(response, SimpleTemplateResponse):
             response = await sync_to_async(response.render, thread_sensitive=True)()
         return response
 
@@ -144,7 +145,7 @@ class NativeHandler(ASGIHandler):
             else:
                 await sync_to_async(response.close)()
         elif response is not None:
-            for close in response._resource_closers:
+            for close in response._resource_closers:  # type: ignore[attr-defined]
                 close()
             response.closed = True
 
@@ -170,7 +171,7 @@ def _frame(response: HttpResponseBase) -> None:
     """Set the length of the body, as Django's CommonMiddleware does; 204 has none, and no type."""
     if response.status_code == HTTPStatus.NO_CONTENT:
         response.headers.pop("Content-Type", None)
-    elif not response.streaming:
+    elif isinstance(response, HttpResponse):
         response.headers["Content-Length"] = str(len(response.content))
 
 
@@ -178,7 +179,7 @@ def _answering_exceptions(get_response: AsyncView) -> AsyncView:
     async def answer(request: HttpRequest) -> HttpResponseBase:
         try:
             return await get_response(request)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - every exception has an answer
             return exception_response(request, exc)
 
     return answer
@@ -186,12 +187,10 @@ def _answering_exceptions(get_response: AsyncView) -> AsyncView:
 
 def _has_foreign_receivers(signal: Signal) -> bool:
     """Tell whether anybody but Django itself would have to be called."""
-    for _, receiver, *_ in signal.receivers:
-        if isinstance(receiver, ReferenceType):
-            receiver = receiver()
-        if receiver is not None and receiver not in DJANGO_RECEIVERS:
-            return True
-    return False
+    return any(
+        (reference() if isinstance(reference, ReferenceType) else reference) not in DJANGO_RECEIVERS
+        for _, reference, *_ in signal.receivers
+    )
 
 
 def _used_thread(context: ThreadSensitiveContext) -> bool:

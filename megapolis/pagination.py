@@ -24,9 +24,7 @@ def encode_cursor(key: tuple[Any, ...], *, context: str) -> str:
     return urlsafe_b64encode(orjson.dumps([context, *key])).rstrip(b"=").decode()
 
 
-def decode_cursor[Key: tuple[Any, ...]](
-    cursor: str, *, context: str, key: TypeAdapter[Key]
-) -> Key:
+def decode_cursor[Key: tuple[Any, ...]](cursor: str, *, context: str, key: TypeAdapter[Key]) -> Key:
     """Return the sort key in the cursor; `InvalidCursor` unless it is exactly of this kind."""
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)

@@ -41,15 +41,16 @@ class Param(Expression):
     def __init__(self, name: str, output_field: "Field[Any, Any] | None" = None):
         super().__init__(output_field=output_field)
         self.name = name
+        self.has_type = output_field is not None
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         """Stand in the compiled SQL as one placeholder, and in its parameters as this object."""
         return "%s", [self]
 
     @property
     def cast(self) -> str:
         """The type in PostgreSQL, without the length: a cast to varchar(9) would cut the value."""
-        db_type = self.output_field.cast_db_type(connections["default"])
+        db_type = self.output_field.cast_db_type(connections["default"]) or ""
         return db_type.partition("(")[0] if db_type.startswith("varchar") else db_type
 
 
@@ -183,15 +184,13 @@ class Insert[Row](_Write[Row]):
 class Update[Row](_Write[Row]):
     """An UPDATE of the rows of a queryset; `values` as in `Insert`."""
 
-    def __init__(
-        self, queryset: QuerySet[Any, Any], values: Mapping[str, Any], *, row: type[Row]
-    ):
+    def __init__(self, queryset: QuerySet[Any, Any], values: Mapping[str, Any], *, row: type[Row]):
         super().__init__(queryset, row=row)
         self.values = values
 
     def _query(self) -> Query:
         meta = self.queryset.model._meta
-        query = self.queryset.query.chain(UpdateQuery)
+        query = cast("UpdateQuery", self.queryset.query.chain(UpdateQuery))
         query.add_update_values(
             {name: _typed(value, meta.get_field(name)) for name, value in self.values.items()}
         )
@@ -206,7 +205,7 @@ class Delete[Row](_Write[Row]):
 
 
 def _typed(value: Any, field: Any) -> Any:
-    if isinstance(value, Param) and value._output_field_or_none is None:
+    if isinstance(value, Param) and not value.has_type:
         return Param(value.name, field)
     return value
 

@@ -37,7 +37,7 @@ async def create_widget(
 @router.get("/{widget_id}", response={200: WidgetResponse, 404: Problem})
 async def get_widget(request: HttpRequest, widget_id: Id) -> WidgetResponse:
     """One widget."""
-    return await services.get_widget(id=widget_id)
+    return await services.get_widget(widget_id=widget_id)
 
 
 @router.patch("/{widget_id}", response={200: WidgetResponse, 403: Problem, 404: Problem})
@@ -46,12 +46,12 @@ async def update_widget(
 ) -> WidgetResponse:
     """Change a widget of yours. What is absent stays as it is."""
     return await services.update_widget(
-        user=current_user(request), id=widget_id, changes=payload
+        user=current_user(request), widget_id=widget_id, changes=payload
     )
 
 
 @router.delete("/{widget_id}", response={204: None, 403: Problem, 404: Problem})
 async def delete_widget(request: HttpRequest, widget_id: Id) -> Status[None]:
     """Delete a widget of yours."""
-    await services.delete_widget(user=current_user(request), id=widget_id)
+    await services.delete_widget(user=current_user(request), widget_id=widget_id)
     return Status(204, None)

@@ -5,14 +5,17 @@ from django.db import models
 from django.db.models.functions import Lower, Now
 
 NAME_MAX_LENGTH = 255
+NAME_COLLATION = "pg_c_utf8"
+"""Orders by code point and folds the case of every script, on any server (PostgreSQL 17 and newer).
+
+The order by name and the search by prefix rest on it.
+"""
 
 
 class Widget(models.Model):
     """A named thing that somebody owns. Names are unique, whoever owns them."""
 
-    # The collation orders by code point and folds the case of every script, on any server
-    # (PostgreSQL 17 and newer); the order by name and the search by prefix rest on it.
-    name = models.CharField(max_length=NAME_MAX_LENGTH, db_collation="pg_c_utf8")
+    name = models.CharField(max_length=NAME_MAX_LENGTH, db_collation=NAME_COLLATION)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="widgets", db_index=False
     )

@@ -10,14 +10,17 @@ from widgets.models import NAME_MAX_LENGTH
 
 type Order = Literal["id", "-id", "name", "-name"]
 type Name = Annotated[
-    Text, Field(max_length=NAME_MAX_LENGTH, description="Unique. Trimmed, and stored as Unicode NFC.")
+    Text,
+    Field(max_length=NAME_MAX_LENGTH, description="Unique. Trimmed, and stored as Unicode NFC."),
 ]
 
 
 class WidgetCreateRequest(BaseModel):
     """A new widget."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Sprocket"}]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "Sprocket"}]}
+    )
 
     name: Name
 

@@ -1,5 +1,7 @@
 """What can be done with widgets, and who may do it."""
 
+from typing import Any
+
 from psycopg.errors import UniqueViolation
 from pydantic import TypeAdapter
 
@@ -18,7 +20,7 @@ LAST_CHARACTER = "\U0010ffff"
 """It sorts behind whatever follows a prefix."""
 
 _id_key = TypeAdapter(tuple[int])
-_name_key = TypeAdapter(tuple[str, int])
+_name_key = TypeAdapter(tuple[int, str])
 
 
 class NameExists(BadRequest):
@@ -53,73 +55,75 @@ async def create_widget(*, owner: CurrentUser, name: str) -> WidgetResponse:
         raise NameExists from None
 
 
-async def get_widget(*, id: int) -> WidgetResponse:
+async def get_widget(*, widget_id: int) -> WidgetResponse:
     """Return a widget, or raise `WidgetNotFound`."""
-    widget = await statements.find_widget.one_or_none(id=id)
+    widget = await statements.find_widget.one_or_none(id=widget_id)
     if widget is None:
         raise WidgetNotFound
     return widget
 
 
 async def update_widget(
-    *, user: CurrentUser, id: int, changes: WidgetUpdateRequest
+    *, user: CurrentUser, widget_id: int, changes: WidgetUpdateRequest
 ) -> WidgetResponse:
     """Change what `changes` names. `WidgetNotFound`, `NotTheOwner` or `NameExists` if it cannot."""
     values = changes.model_dump(exclude_unset=True)
     try:
         widget = await statements.update_widget(*values).one_or_none(
-            id=id, user_id=user.id, is_staff=user.is_staff, **values
+            id=widget_id, user_id=user.id, is_staff=user.is_staff, **values
         )
     except UniqueViolation:
         raise NameExists from None
-    return widget or await _refuse(id=id)
+    return widget or await _refuse(widget_id=widget_id)
 
 
-async def delete_widget(*, user: CurrentUser, id: int) -> None:
+async def delete_widget(*, user: CurrentUser, widget_id: int) -> None:
     """Delete a widget. `WidgetNotFound` or `NotTheOwner` if it cannot be."""
     widget = await statements.delete_widget.one_or_none(
-        id=id, user_id=user.id, is_staff=user.is_staff
+        id=widget_id, user_id=user.id, is_staff=user.is_staff
     )
     if widget is None:
-        await _refuse(id=id)
+        await _refuse(widget_id=widget_id)
 
 
 async def list_widgets(*, user: CurrentUser, query: WidgetListQuery) -> WidgetListResponse:
-    """Return a page of widgets. `InvalidCursor` or `SearchOrder` if the query contradicts itself."""
+    """Return a page of widgets. `SearchOrder` or `InvalidCursor` if the query is at odds."""
     order = query.order or ("name" if query.search else "id")
     by_name = order.endswith("name")
     if query.search and not by_name:
         raise SearchOrder
     context = f"{order} {query.owner or ''} {query.search or ''}"
-    values: dict[str, int | str] = {"limit": query.limit + 1}
-    if query.owner:
-        values["owner_id"] = user.id
-    if query.search:
-        values["prefix"], values["prefix_end"] = query.search, query.search + LAST_CHARACTER
-    if query.cursor and by_name:
-        values["after_name"], values["after_id"] = decode_cursor(
-            query.cursor, context=context, key=_name_key
-        )
-    elif query.cursor:
-        (values["after_id"],) = decode_cursor(query.cursor, context=context, key=_id_key)
     statement = statements.list_widgets(
         order=order,
         owned=query.owner is not None,
         searched=query.search is not None,
         after=query.cursor is not None,
     )
+    values: dict[str, int | str] = {"limit": query.limit + 1}
+    if query.owner:
+        values["owner_id"] = user.id
+    if query.search:
+        values |= {"prefix": query.search, "prefix_end": query.search + LAST_CHARACTER}
+    if query.cursor is not None:
+        values |= _read_cursor(query.cursor, context=context, by_name=by_name)
 
     def cursor_of(widget: WidgetResponse) -> str:
-        key = (widget.name, widget.id) if by_name else (widget.id,)
+        key = (widget.id, widget.name) if by_name else (widget.id,)
         return encode_cursor(key, context=context)
 
-    items, next_cursor = split_page(
-        await statement.all(**values), limit=query.limit, cursor_of=cursor_of
-    )
+    rows = await statement.all(**values)
+    items, next_cursor = split_page(rows, limit=query.limit, cursor_of=cursor_of)
     return WidgetListResponse(items=items, next_cursor=next_cursor)
 
 
-async def _refuse(*, id: int) -> WidgetResponse:
+def _read_cursor(cursor: str, *, context: str, by_name: bool) -> dict[str, int | str]:
+    """Return the sort key that the page begins after, as parameters of the statement."""
+    key: TypeAdapter[Any] = _name_key if by_name else _id_key
+    values = decode_cursor(cursor, context=context, key=key)
+    return dict(zip(("after_id", "after_name"), values, strict=False))
+
+
+async def _refuse(*, widget_id: int) -> WidgetResponse:
     """Say why nothing was changed: there is no such widget, or it is not the user's."""
-    await get_widget(id=id)
+    await get_widget(widget_id=widget_id)
     raise NotTheOwner

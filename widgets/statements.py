@@ -6,7 +6,7 @@ from django.db.models import BooleanField, IntegerField, Q, TextField
 from django.db.models.functions import Collate, Lower, Now
 
 from megapolis.statements import Delete, Insert, Param, Statement, Update
-from widgets.models import Widget
+from widgets.models import NAME_COLLATION, Widget
 from widgets.schemas import Order, WidgetResponse
 
 _may_change = Widget.objects.filter(
@@ -61,5 +61,4 @@ def list_widgets(
 
 
 def _folded(name: str) -> Lower:
-    collation = Widget._meta.get_field("name").db_collation
-    return Lower(Collate(Param(name, TextField()), collation))
+    return Lower(Collate(Param(name, TextField()), NAME_COLLATION))

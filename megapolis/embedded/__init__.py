@@ -10,7 +10,7 @@ from megapolis.embedded.server import EmbeddedError, EmbeddedServer
 
 __all__ = ["EmbeddedError", "EmbeddedServer", "start", "stop"]
 
-server = EmbeddedServer(
+default = EmbeddedServer(
     environment.BASE_DIR / ".postgres" / environment.ENVIRONMENT,
     durable=environment.ENVIRONMENT != "test",
 )
@@ -22,9 +22,9 @@ def start() -> str:
     Blocks for up to a few seconds on the first call of a process, later calls cost nothing. The
     last process to exit stops the server. Raises EmbeddedError.
     """
-    return server.start()
+    return default.start()
 
 
 def stop(mode: Literal["fast", "immediate"] = "fast") -> None:
     """Stop this checkout's server now, whoever uses it."""
-    server.stop(mode)
+    default.stop(mode)

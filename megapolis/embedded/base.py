@@ -1,14 +1,30 @@
 """The database backend `megapolis.embedded`: Django's own, on the embedded server."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from django.db.backends.postgresql import base
+from django.db.backends.postgresql import base, client
 
 from megapolis import embedded
+from megapolis.embedded.server import bin_folder
+
+
+class DatabaseClient(client.DatabaseClient):
+    """`manage.py dbshell`, with the psql that is in the box."""
+
+    @classmethod
+    def settings_to_cmd_args_env(
+        cls, settings_dict: dict[str, Any], parameters: Iterable[str]
+    ) -> tuple[list[str], dict[str, str] | None]:
+        here = {**settings_dict, "HOST": embedded.start(), "USER": "postgres"}
+        (_, *arguments), env = super().settings_to_cmd_args_env(here, parameters)
+        return [str(bin_folder() / "psql"), *arguments], env
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """Starts the server when the first connection is made, not before."""
+
+    client_class = DatabaseClient
 
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()

@@ -11,7 +11,10 @@ import hashlib
 import os
 import pwd
 import shlex
+import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
 from typing import IO, Literal
+
+from django.db import OperationalError
 
 from megapolis.logger import logger
 
@@ -30,7 +35,7 @@ FORGETFUL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 STARTING = 1  # exit status of pg_isready: there is a server, it does not accept connections yet
 
 
-class EmbeddedError(RuntimeError):
+class EmbeddedError(OperationalError):
     """The embedded PostgreSQL cannot be used; the message is one sentence that says why."""
 
 
@@ -69,6 +74,7 @@ class EmbeddedServer:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._alone():
                 self._join()
+                end_in_order()
                 if not self._is_ready():
                     self._launch()
         except OSError as error:
@@ -133,7 +139,8 @@ class EmbeddedServer:
             socket = str(self.socket_folder)
         settings = (*self.settings, f"unix_socket_directories={socket}")
         options = " ".join(f"-c {shlex.quote(setting)}" for setting in settings)
-        control = ("-D", str(self.data), "-l", str(self.log), "-t", str(SECONDS), "-o", options)
+        # Relative paths: pg_ctl hands absolute ones to a shell, without quoting all they may hold.
+        control = ("-D", self.data.name, "-l", self.log.name, "-t", str(SECONDS), "-o", options)
         if self._run("pg_ctl", "start", *control) != 0:
             raise self._failure("did not start")
         logger.debug("The embedded PostgreSQL runs in {}.", self.folder)
@@ -146,12 +153,12 @@ class EmbeddedServer:
         self._private(new)
         locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin")
         options = (*locale, "--builtin-locale=C.UTF-8", "--username=postgres", "--auth=trust")
-        if self._run("initdb", "-D", str(new), *options) != 0:
+        if self._run("initdb", "-D", new.name, *options) != 0:
             raise self._failure("could not be created")
         new.rename(self.data)
 
     def _shut_down(self, mode: str) -> None:
-        self._run("pg_ctl", "stop", "-D", str(self.data), "-m", mode, "-t", str(SECONDS))
+        self._run("pg_ctl", "stop", "-D", self.data.name, "-m", mode, "-t", str(SECONDS))
         if self.socket_folder != self.data and self.socket_folder.exists():
             self.socket_folder.rmdir()
 
@@ -159,6 +166,10 @@ class EmbeddedServer:
         """Make a folder that only the server's account may enter: connections need no password."""
         folder.mkdir(mode=0o700, exist_ok=True)
         account = self._account()
+        ours = {os.geteuid(), account.pw_uid if account else os.geteuid()}
+        if folder.is_symlink() or folder.stat().st_uid not in ours:
+            raise EmbeddedError(f"{folder} belongs to somebody else.")
+        folder.chmod(0o700)
         if account:
             os.chown(folder, account.pw_uid, account.pw_gid)
             let_pass(folder)
@@ -200,9 +211,18 @@ def bin_folder() -> Path:
     if not spec or not spec.origin:
         raise EmbeddedError(
             "DATABASE_URL is empty and the embedded PostgreSQL is not installed: "
-            "set DATABASE_URL, or install the extra `embedded`."
+            "set DATABASE_URL, or install requirements-dev.txt."
         )
     return Path(spec.origin).parent / "pginstall18" / "bin"
+
+
+def end_in_order() -> None:
+    """Make SIGTERM and SIGHUP (a closed terminal) run the exit handlers, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def let_pass(path: Path) -> None:

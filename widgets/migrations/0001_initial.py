@@ -8,7 +8,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -17,17 +16,55 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Widget',
+            name="Widget",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(db_collation='pg_c_utf8', max_length=255)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated_at', models.DateTimeField(auto_now=True, db_default=django.db.models.functions.datetime.Now())),
-                ('owner', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='widgets', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(db_collation="pg_c_utf8", max_length=255)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(
+                        auto_now=True, db_default=django.db.models.functions.datetime.Now()
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="widgets",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(django.db.models.functions.text.Lower('name'), models.F('id'), name='widget_name'), models.Index(models.F('owner'), models.F('id'), name='widget_owner'), models.Index(models.F('owner'), django.db.models.functions.text.Lower('name'), models.F('id'), name='widget_owner_name')],
-                'constraints': [models.UniqueConstraint(fields=('name',), name='widget_name_unique')],
+                "indexes": [
+                    models.Index(
+                        django.db.models.functions.text.Lower("name"),
+                        models.F("id"),
+                        name="widget_name",
+                    ),
+                    models.Index(models.F("owner"), models.F("id"), name="widget_owner"),
+                    models.Index(
+                        models.F("owner"),
+                        django.db.models.functions.text.Lower("name"),
+                        models.F("id"),
+                        name="widget_owner_name",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("name",), name="widget_name_unique")
+                ],
             },
         ),
     ]

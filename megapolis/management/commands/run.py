@@ -30,9 +30,7 @@ class Command(BaseCommand):
         parser.add_argument("--reload", action="store_true", help="restart when the code changes")
         parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
 
-    def handle(
-        self, *, host: str, port: int, reload: bool, workers: int, **options: Any
-    ) -> None:
+    def handle(self, *, host: str, port: int, reload: bool, workers: int, **options: Any) -> None:
         """Serve until a signal ends it."""
         if reload and workers > 1:
             raise CommandError("--reload works with one worker only.")
