@@ -1,0 +1,259 @@
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import IO, Any
+
+import psycopg
+import pytest
+
+from megapolis import embedded, environment
+from megapolis.embedded import EmbeddedError, EmbeddedServer
+from megapolis.embedded import server as module
+
+USER = """
+    import sys
+    from pathlib import Path
+    from megapolis.embedded import EmbeddedServer
+
+    EmbeddedServer(Path(sys.argv[1]), durable=False).start()
+    print("joined", flush=True)
+    sys.stdin.read()
+"""
+
+
+def connect(folder: str) -> "psycopg.Connection[tuple[Any, ...]]":
+    return psycopg.connect(host=folder, user="postgres", dbname="postgres", autocommit=True)
+
+
+def is_running(server: EmbeddedServer) -> bool:
+    return (server.data / "postmaster.pid").exists()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "server"
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[EmbeddedServer]:
+    server = EmbeddedServer(folder, durable=False)
+    yield server
+    if folder.exists():
+        server.stop()
+
+
+@pytest.fixture
+def spawn(folder: Path) -> Iterator[Any]:
+    """`spawn()` starts a process that uses the server and returns once it has joined."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", dedent(USER), str(folder)],
+            cwd=environment.BASE_DIR,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        processes.append(process)
+        assert process.stdout
+        assert process.stdout.readline() == "joined\n"
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+class TestStart:
+    def test_gives_a_folder_to_connect_to(self, server: EmbeddedServer) -> None:
+        with connect(server.start()) as connection:
+            row = connection.execute("SHOW server_version").fetchone()
+        assert row
+        assert row[0].startswith("18.")
+
+    def test_may_be_repeated(self, server: EmbeddedServer) -> None:
+        assert server.start() == server.start()
+
+    def test_understands_the_letters_of_every_language(self, server: EmbeddedServer) -> None:
+        with connect(server.start()) as connection:
+            assert connection.execute("SELECT lower('ÅÑЖ'), upper('ß')").fetchone() == ("åñж", "ß")
+
+    def test_opens_no_port(self, server: EmbeddedServer) -> None:
+        with connect(server.start()) as connection:
+            assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
+
+    def test_admits_nobody_else_to_its_socket(self, server: EmbeddedServer) -> None:
+        assert Path(server.start()).stat().st_mode & 0o077 == 0
+
+    @pytest.mark.parametrize(("durable", "fsync"), [(True, "on"), (False, "off")])
+    def test_waits_for_the_disk_only_if_durable(
+        self, folder: Path, durable: bool, fsync: str
+    ) -> None:
+        server = EmbeddedServer(folder, durable=durable)
+        try:
+            with connect(server.start()) as connection:
+                assert connection.execute("SHOW fsync").fetchone() == (fsync,)
+        finally:
+            server.stop()
+
+    def test_works_where_the_path_is_too_long_for_a_socket(self, tmp_path: Path) -> None:
+        server = EmbeddedServer(tmp_path / ("long" * 30), durable=False)
+        socket_folder = server.start()
+        try:
+            connect(socket_folder).close()
+            assert server.data not in Path(socket_folder).parents
+        finally:
+            server.stop()
+        assert not Path(socket_folder).exists()
+
+    def test_works_in_a_folder_with_an_awkward_name(self, tmp_path: Path) -> None:
+        server = EmbeddedServer(tmp_path / 'it\'s, a "place"', durable=False)
+        try:
+            connect(server.start()).close()
+        finally:
+            server.stop()
+
+    def test_recovers_from_a_creation_that_was_cut_short(self, server: EmbeddedServer) -> None:
+        (server.folder / "new").mkdir(parents=True)
+        (server.folder / "new" / "PG_VERSION").write_text("18")
+        connect(server.start()).close()
+
+
+class TestStop:
+    def test_ends_the_server_and_start_brings_it_back(self, server: EmbeddedServer) -> None:
+        folder = server.start()
+        with connect(folder) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
+        server.stop()
+        with pytest.raises(psycopg.OperationalError):
+            connect(folder)
+        with connect(server.start()) as connection:
+            assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
+
+    def test_can_be_a_crash_that_loses_nothing(self, folder: Path) -> None:
+        server = EmbeddedServer(folder, durable=True)
+        try:
+            with connect(server.start()) as connection:
+                connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
+            server.stop("immediate")
+            with connect(server.start()) as connection:
+                assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
+        finally:
+            server.stop()
+
+
+class TestSharing:
+    def test_the_last_process_to_leave_stops_the_server(
+        self, spawn: Any, server: EmbeddedServer
+    ) -> None:
+        first, second = spawn(), spawn()
+        first.communicate()
+        assert is_running(server)
+        second.communicate()
+        assert not is_running(server)
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_a_signal_is_a_way_to_leave(
+        self, spawn: Any, server: EmbeddedServer, number: signal.Signals
+    ) -> None:
+        process = spawn()
+        process.send_signal(number)
+        process.wait()
+        assert not is_running(server)
+
+    def test_a_killed_process_does_not_count_as_a_user(
+        self, spawn: Any, server: EmbeddedServer
+    ) -> None:
+        killed, other = spawn(), spawn()
+        killed.kill()
+        killed.wait()
+        other.communicate()
+        assert not is_running(server)
+
+    def test_what_a_killed_process_left_running_is_joined(
+        self, spawn: Any, server: EmbeddedServer
+    ) -> None:
+        killed = spawn()
+        killed.kill()
+        killed.wait()
+        assert is_running(server)
+        connect(server.start()).close()
+        server.leave()
+        assert not is_running(server)
+
+    def test_a_forked_child_leaves_the_server_alone(self, server: EmbeddedServer) -> None:
+        folder = server.start()
+        process, server._process = server._process, os.getppid()
+        server.leave()
+        server._process = process
+        connect(folder).close()
+
+
+class TestErrors:
+    def test_names_the_missing_package(
+        self, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
+        with pytest.raises(EmbeddedError, match="set DATABASE_URL, or install"):
+            server.start()
+
+    def test_names_the_log_of_a_server_that_does_not_start(self, server: EmbeddedServer) -> None:
+        server.start()
+        server.stop()
+        (server.data / "PG_VERSION").write_text("9")
+        with pytest.raises(EmbeddedError, match=r"did not start; its log is .*server\.log"):
+            server.start()
+        assert "9" in server.log.read_text()
+
+    def test_names_the_folder_that_cannot_be_written(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(EmbeddedError, match="cannot be used: Not a directory"):
+            EmbeddedServer(tmp_path / "file" / "server").start()
+
+    def test_refuses_a_socket_folder_of_somebody_else(self, tmp_path: Path) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "trap").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(EmbeddedError, match="belongs to somebody else"):
+            EmbeddedServer(tmp_path)._private(tmp_path / "trap")
+
+
+class TestModule:
+    def test_keeps_tests_and_development_apart(self) -> None:
+        assert embedded.default.folder == environment.BASE_DIR / ".postgres" / "test"
+
+    def test_starts_nothing_when_django_is_set_up(self, tmp_path: Path) -> None:
+        script = "import django; django.setup(); from megapolis import embedded as e; "
+        script += "print(e.default._membership)"
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=environment.BASE_DIR,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "None\n"
+
+
+def test_a_starter_waits_for_one_that_stops(server: EmbeddedServer, folder: Path) -> None:
+    """The lock that both take is exclusive, so neither sees the other half-way."""
+    server.start()
+
+    def is_free(lock: IO[str]) -> bool:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    with server._alone(), (folder / "lock").open() as lock:
+        assert not is_free(lock)
+    with (folder / "lock").open() as lock:
+        assert is_free(lock)
