@@ -98,8 +98,8 @@ class ApiSession(models.Model):
     `supabase_session_id` was made by a command.
     """
 
-    user = models.ForeignKey(User, models.CASCADE, related_name="api_sessions")
-    supabase_session_id = models.UUIDField(null=True, blank=True, unique=True)
+    user = models.ForeignKey(User, models.CASCADE, related_name="api_sessions", db_index=False)
+    supabase_session_id = models.UUIDField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     last_seen_at = models.DateTimeField(
         db_default=Now(), editable=False, help_text="The last exchange."
@@ -109,6 +109,9 @@ class ApiSession(models.Model):
 
     class Meta:
         verbose_name = "API session"
+        constraints = (
+            models.UniqueConstraint(fields=("user", "supabase_session_id"), name="session_unique"),
+        )
 
     def __str__(self) -> str:
         return f"session {self.pk}"

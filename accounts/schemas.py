@@ -38,6 +38,13 @@ class SessionResponse(BaseModel):
     is_current: bool = Field(description="Whether this is the session of the request.")
 
 
+class SessionListResponse(BaseModel):
+    """A page of sessions."""
+
+    items: list[SessionResponse]
+    next_cursor: str | None = Field(description="Null on the last page.")
+
+
 class TokenRequest(BaseModel):
     """A Supabase session's access token, as `supabase-js` has it."""
 

@@ -1,9 +1,106 @@
-"""What can be done with users and sessions."""
+"""Signing in, and ending sessions."""
 
-from accounts import statements
-from accounts.schemas import CurrentUser, UserResponse
+from psycopg.errors import UniqueViolation
+from pydantic import TypeAdapter
+
+from accounts import statements, supabase, tokens
+from accounts.identity import Identity
+from accounts.schemas import CurrentUser, SessionListResponse, TokenResponse, UserResponse
+from megapolis.errors import Conflict, Forbidden, NotFound
+from megapolis.pagination import PageQuery, decode_cursor, encode_cursor, split_page
+
+_session_key = TypeAdapter(tuple[int])
+_SESSIONS = "sessions"
+
+
+class EmailTaken(Conflict):
+    """Another user has this email. Who holds an address is not for a stranger to take over."""
+
+    detail = "The email belongs to another user"
+
+
+class UserDeactivated(Forbidden):
+    """The user was locked out."""
+
+    detail = "The user is deactivated"
+
+
+class SessionEnded(tokens.InvalidToken):
+    """The Supabase session was signed out here, and stays so: sign in to Supabase again."""
+
+    detail = "The session has ended"
+
+
+class SessionNotFound(NotFound):
+    """The user has no active session of this id."""
+
+    detail = "Session not found"
+
+
+async def exchange(*, access_token: str) -> TokenResponse:
+    """Sign the owner of a Supabase access token in, creating the user at the first time.
+
+    Raises a `supabase.Refusal`, `EmailTaken`, `UserDeactivated` or `SessionEnded`. One Supabase
+    session is one session here, however often its tokens are exchanged.
+    """
+    identity = await supabase.verify(access_token)
+    user = await _put_user(identity)
+    if not user.is_active:
+        raise UserDeactivated
+    expires_at = tokens.expiry()
+    session = await statements.put_session.one(
+        user_id=user.id, supabase_session_id=identity.session_id, expires_at=expires_at
+    )
+    if session.revoked_at:
+        raise SessionEnded
+    token = tokens.issue(
+        user_id=user.id, email=user.email, session_id=session.id, expires_at=expires_at
+    )
+    return TokenResponse(access_token=token, expires_in=int(tokens.LIFETIME.total_seconds()))
 
 
 async def get_user(*, user: CurrentUser) -> UserResponse:
     """Return the row of the signed-in user."""
     return await statements.find_user.one(id=user.id)
+
+
+async def list_sessions(*, user: CurrentUser, query: PageQuery) -> SessionListResponse:
+    """Return a page of the user's active sessions, the newest first."""
+    values = {"user_id": user.id, "session_id": user.session_id, "limit": query.limit + 1}
+    if query.cursor is None:
+        rows = await statements.list_sessions.all(**values)
+    else:
+        (after_id,) = decode_cursor(query.cursor, context=_SESSIONS, key=_session_key)
+        rows = await statements.list_sessions_after.all(**values, after_id=after_id)
+    items, next_cursor = split_page(
+        rows, limit=query.limit, cursor_of=lambda row: encode_cursor((row.id,), context=_SESSIONS)
+    )
+    return SessionListResponse(items=items, next_cursor=next_cursor)
+
+
+async def end_session(*, user: CurrentUser, session_id: int) -> None:
+    """End one session of the user, or raise `SessionNotFound`. Its token is refused from now on."""
+    ended = await statements.revoke_session.one_or_none(id=session_id, user_id=user.id)
+    if ended is None:
+        raise SessionNotFound
+
+
+async def end_all_sessions(*, user: CurrentUser) -> None:
+    """End every session of the user, the one of the request too."""
+    await statements.revoke_sessions.count(user_id=user.id)
+
+
+async def _put_user(identity: Identity) -> statements.ExchangedUser:
+    """Create or refresh the user of an identity, or raise `EmailTaken`.
+
+    Of two first sign-ins of one person at once, PostgreSQL may let the later one fail on the email
+    instead of the identity. The second attempt finds the row of the first.
+    """
+    try:
+        return await statements.put_user.one(supabase_id=identity.supabase_id, email=identity.email)
+    except UniqueViolation:
+        pass
+    try:
+        return await statements.put_user.one(supabase_id=identity.supabase_id, email=identity.email)
+    except UniqueViolation:
+        raise EmailTaken from None

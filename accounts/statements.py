@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
-from django.db.models import F
+from django.db.models import BigIntegerField, F, IntegerField, Q
 from django.db.models.functions import Now
 from pydantic import BaseModel
 
 from accounts.models import ApiSession, User
-from accounts.schemas import CurrentUser, UserResponse
-from megapolis.statements import Insert, Param, Statement
+from accounts.schemas import CurrentUser, SessionResponse, UserResponse
+from megapolis.statements import Insert, Param, Statement, Update
 
 
 class ExchangedUser(BaseModel):
@@ -23,8 +23,13 @@ class ExchangedSession(BaseModel):
     """The session row as an exchange leaves it."""
 
     id: int
-    user_id: int
     revoked_at: datetime | None
+
+
+class RevokedSession(BaseModel):
+    """A session that was ended."""
+
+    id: int
 
 
 find_current_user = Statement(
@@ -42,11 +47,7 @@ find_user = Statement(User.objects.filter(pk=Param("id")), row=UserResponse)
 
 put_user = Insert(
     User,
-    {
-        "supabase_id": Param("supabase_id"),
-        "email": Param("email"),
-        "last_seen_at": Now(),
-    },
+    {"supabase_id": Param("supabase_id"), "email": Param("email"), "last_seen_at": Now()},
     unique=("supabase_id",),
     update=("email", "last_seen_at"),
     row=ExchangedUser,
@@ -60,7 +61,23 @@ put_session = Insert(
         "expires_at": Param("expires_at"),
         "last_seen_at": Now(),
     },
-    unique=("supabase_session_id",),
+    unique=("user", "supabase_session_id"),
     update=("expires_at", "last_seen_at"),
     row=ExchangedSession,
 )
+
+_sessions = ApiSession.objects.filter(user=Param("user_id"), revoked_at=None, expires_at__gt=Now())
+_listed = _sessions.order_by("-id").annotate(
+    is_current=Q(pk=Param("session_id", BigIntegerField()))
+)
+
+list_sessions = Statement(_listed, row=SessionResponse, limit=Param("limit", IntegerField()))
+list_sessions_after = Statement(
+    _listed.filter(id__lt=Param("after_id")),
+    row=SessionResponse,
+    limit=Param("limit", IntegerField()),
+)
+
+revoke_session = Update(_sessions.filter(pk=Param("id")), {"revoked_at": Now()}, row=RevokedSession)
+
+revoke_sessions = Update(_sessions, {"revoked_at": Now()}, row=RevokedSession)

@@ -4,13 +4,14 @@
 
     identity = await supabase.verify(token)
 
-`open()` and `close()` belong to the lifespan of the service. A token is read strictly, then its
+`verifying()` belongs to the lifespan of the service. A token is read strictly, then its
 claims are judged, then its signature; only then is anything said about its user. The network is
 used for an unknown or aged key, and for legacy HS256 tokens when SUPABASE_JWT_SECRET is not set.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import httpx
 from django.core.exceptions import ImproperlyConfigured
@@ -42,9 +43,8 @@ __all__ = [
     "Refusal",
     "SupabaseUnavailable",
     "SupabaseVerifier",
-    "close_verifier",
-    "open_verifier",
     "verify",
+    "verifying",
 ]
 
 ALGORITHMS = frozenset({"ES256", "RS256", "EdDSA", "HS256"})
@@ -150,8 +150,9 @@ def _secret_key(secret: str) -> PyJWK:
 _verifier: SupabaseVerifier | None = None
 
 
-async def open_verifier() -> None:
-    """Make the verifier of this process, as the environment says. It asks nobody anything yet."""
+@asynccontextmanager
+async def verifying() -> AsyncIterator[None]:
+    """Have the verifier of this process, as the environment says. It asks nobody anything yet."""
     global _verifier
     _verifier = SupabaseVerifier(
         url=environment.SUPABASE_URL,
@@ -161,12 +162,9 @@ async def open_verifier() -> None:
         allow_unverified=environment.SUPABASE_ALLOW_UNVERIFIED,
         stand_in_issuer=stand_in_issuer() if environment.ENVIRONMENT == "development" else None,
     )
-
-
-async def close_verifier() -> None:
-    """End what the verifier does in the background, and close its connections."""
-    global _verifier
-    if _verifier is not None:
+    try:
+        yield
+    finally:
         await _verifier.aclose()
         _verifier = None
 
@@ -175,8 +173,8 @@ async def verify(token: str | bytes) -> Identity:
     """Return whose Supabase access token it is.
 
     Raises InvalidSupabaseToken, ForbiddenIdentity or SupabaseUnavailable; RuntimeError before
-    `open_verifier()`.
+    `verifying()`.
     """
     if _verifier is None:
-        raise RuntimeError("the verifier is closed: call accounts.supabase.open_verifier() first")
+        raise RuntimeError("the verifier is closed: use `async with supabase.verifying():`")
     return await _verifier.verify(token)

@@ -5,6 +5,7 @@
 """
 
 import os
+from contextlib import AsyncExitStack
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "megapolis.settings")
 
@@ -14,6 +15,7 @@ django.setup()
 
 from django.core.handlers.asgi import ASGIHandler
 
+from accounts import supabase
 from megapolis import database
 from megapolis.handler import NativeHandler, Receive, Scope, Send
 from megapolis.logger import logger
@@ -39,13 +41,14 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 async def lifespan(receive: Receive, send: Send) -> None:
     """Open what the process shares before the first request, and close it after the last."""
     await receive()
-    try:
-        await database.open_pool()
-    except Exception as exc:  # noqa: BLE001 - the server must be told, whatever it is
-        logger.exception("The service cannot start")
-        await send({"type": "lifespan.startup.failed", "message": str(exc)})
-        return
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
-    await database.close_pool()
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(database.connected())
+            await stack.enter_async_context(supabase.verifying())
+        except Exception as exc:  # noqa: BLE001 - the server must be told, whatever it is
+            logger.exception("The service cannot start")
+            await send({"type": "lifespan.startup.failed", "message": str(exc)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
     await send({"type": "lifespan.shutdown.complete"})

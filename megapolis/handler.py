@@ -87,7 +87,8 @@ class NativeHandler(ASGIHandler):
     async def receive_request(self, scope: Scope, receive: Receive) -> NativeRequest:
         """Receive the body and make the request; `RequestAborted` if the client hangs up."""
         try:
-            body = await _receive_body(scope, receive, limit=settings.API_BODY_MAX_BYTES)
+            limit = settings.API_BODY_LIMITS.get(scope["path"], settings.API_BODY_MAX_BYTES)
+            body = await _receive_body(scope, receive, limit=limit)
             return self.request_class(scope, BytesIO(body))
         except PayloadTooLarge as exc:
             error: ApiError = exc

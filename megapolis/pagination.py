@@ -5,12 +5,20 @@ https://www.postgresql.org/docs/current/queries-limit.html says why an offset do
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from megapolis.errors import UnprocessableContent
+from megapolis.fields import Integer
+
+
+class PageQuery(BaseModel):
+    """Which page of a list, and how long it is. A list adds its filters to it."""
+
+    limit: Annotated[Integer, Field(ge=1, le=100)] = 50
+    cursor: str | None = Field(None, description="The `next_cursor` of the page before.")
 
 
 class InvalidCursor(UnprocessableContent):

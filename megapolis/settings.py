@@ -101,6 +101,7 @@ SERVESTATIC_AUTOREFRESH = DEBUG
 
 # The largest body that the API door receives; a widget needs 1 KiB.
 API_BODY_MAX_BYTES = 1024 * 1024
+API_BODY_LIMITS = {"/auth/token": 16 * 1024}  # A token of Supabase is 1 to 2 KiB.
 
 CORS_ALLOWED_ORIGINS = list(environment.CORS_ALLOWED_ORIGINS)
 CORS_ALLOW_HEADERS = ("accept", "authorization", "content-type", "x-request-id")

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from megapolis.fields import Integer, Text
+from megapolis.fields import Text
+from megapolis.pagination import PageQuery
 from widgets.models import NAME_MAX_LENGTH
 
 type Order = Literal["id", "-id", "name", "-name"]
@@ -43,11 +44,9 @@ class WidgetResponse(BaseModel):
     updated_at: datetime
 
 
-class WidgetListQuery(BaseModel):
+class WidgetListQuery(PageQuery):
     """Which widgets, in which order, and how many of them."""
 
-    limit: Annotated[Integer, Field(ge=1, le=100)] = 50
-    cursor: str | None = Field(None, description="The `next_cursor` of the page before.")
     search: Text | None = Field(None, description="Names that begin so, in any case.")
     owner: Literal["me"] | None = Field(None, description="Only those of this owner.")
     order: Order | None = Field(

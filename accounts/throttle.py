@@ -1,0 +1,59 @@
+"""A limit on requests per client address, kept in the memory of the process.
+
+Each worker process counts for itself, so that a client gets at most `workers` times the limit.
+That is enough for what it is for: to make guessing and flooding slow, without a query.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+from time import monotonic
+
+from django.http import HttpRequest
+from ninja.throttling import BaseThrottle
+
+ADDRESSES = 10_000
+"""How many addresses are remembered; the one unseen for the longest is forgotten first."""
+
+
+class AddressThrottle(BaseThrottle):
+    """A token bucket for each address: a minute's worth at once, then one every so often.
+
+    The address is that of the connection, or what a proxy in TRUSTED_PROXIES says. `per_minute` 0
+    switches the limit off. `clock` is in seconds and never goes back.
+    """
+
+    def __init__(self, per_minute: int, *, clock: Callable[[], float] = monotonic):
+        self.per_minute = per_minute
+        self.clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._wait = 0.0
+
+    def allow_request(self, request: HttpRequest) -> bool:
+        """Count the request, and tell whether it is within the limit."""
+        if not self.per_minute:
+            return True
+        address = _client(request.META.get("REMOTE_ADDR", ""))
+        now = self.clock()
+        level, since = self._buckets.pop(address, (float(self.per_minute), now))
+        level = min(self.per_minute, level + (now - since) * self.per_minute / 60)
+        allowed = level >= 1
+        self._buckets[address] = (level - 1 if allowed else level, now)
+        if len(self._buckets) > ADDRESSES:
+            self._buckets.popitem(last=False)
+        self._wait = (1 - level) * 60 / self.per_minute
+        return allowed
+
+    def wait(self) -> int:
+        """Return the seconds until the request that was just refused would be allowed."""
+        return max(1, math.ceil(self._wait))
+
+
+def _client(address: str) -> str:
+    """Return what counts as one client: an IPv4 address, or the /64 that an IPv6 host is given."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return str(ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
