@@ -5,6 +5,7 @@ import unicodedata
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.json_schema import SkipJsonSchema
 
 BIGINT_MAX = 2**63 - 1
 PRINTABLE_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
@@ -37,16 +38,19 @@ def _has_text(text: str) -> str:
     return text
 
 
-Integer = Annotated[int, BeforeValidator(_digits)]
-"""A whole number in a path or a query, written in ASCII digits."""
+Digits = BeforeValidator(_digits)
+"""A whole number in a path or a query is written in ASCII digits. Stands behind the bounds."""
 
-Id = Annotated[Integer, Field(ge=1, le=BIGINT_MAX)]
+Id = Annotated[int, Field(ge=1, le=BIGINT_MAX), Digits]
 """The id of a row, a bigint."""
+
+Absent = SkipJsonSchema[None]
+"""The None of a query parameter that is left out: in a URL nothing can be written as null."""
 
 Text = Annotated[
     str,
     AfterValidator(clean_text),
     AfterValidator(_has_text),
-    Field(json_schema_extra={"pattern": PRINTABLE_PATTERN}),
+    Field(json_schema_extra={"minLength": 1, "pattern": PRINTABLE_PATTERN}),
 ]
 """A line of text with something in it. Add a `Field(max_length=…)` of its own after it."""

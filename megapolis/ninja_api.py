@@ -1,45 +1,24 @@
 """Django Ninja, as strict as the contract: JSON in, JSON out, problem+json for what goes wrong."""
 
-import json
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
-from ninja.parser import Parser
 from ninja.renderers import BaseRenderer
 
-from megapolis.errors import (
-    PROBLEM_JSON,
-    ApiError,
-    BadRequest,
-    Problem,
-    UnprocessableContent,
-    UnsupportedMediaType,
-    exception_response,
-    title,
-)
+from megapolis.errors import PROBLEM_JSON, Problem, exception_response, title
+from megapolis.parser import StrictJSONParser, strict_query
 
-
-class StrictJSONParser(Parser):
-    """Reads JSON as RFC 8259 writes it: UTF-8, no NaN, no name twice, nothing that is no text."""
-
-    def parse_body(self, request: HttpRequest) -> Any:
-        """Return the parsed body, or raise the `ApiError` that says what is wrong with it."""
-        if request.content_type != "application/json":
-            raise UnsupportedMediaType
-        try:
-            text = request.body.decode()
-            data = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
-        except ApiError:
-            raise
-        except (ValueError, RecursionError):
-            raise BadRequest("The body is not valid JSON") from None
-        if "\\u" in text:
-            _refuse_lone_surrogates(data)
-        return data
+HEADERS: dict[int, tuple[str, str, dict[str, str]]] = {
+    201: ("Location", "Where the new resource is.", {"type": "string"}),
+    401: ("WWW-Authenticate", "RFC 6750, section 3.", {"type": "string"}),
+    429: ("Retry-After", "In seconds.", {"type": "integer"}),
+    503: ("Retry-After", "In seconds.", {"type": "integer"}),
+}
+"""The header that an answer with this status always has."""
 
 
 class ORJSONRenderer(BaseRenderer):
@@ -64,6 +43,7 @@ class Api(NinjaAPI):
             docs_url=None,
             **options,
         )
+        self.add_decorator(strict_query)
 
     def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
         """Answer whatever was raised, in the one place where errors become answers."""
@@ -92,36 +72,18 @@ class Api(NinjaAPI):
 
 
 def _declare_problems(operation: dict[str, Any]) -> None:
-    responses = {str(status): found for status, found in operation["responses"].items()}
-    statuses = {400, 503}
+    declared = operation["responses"]
+    problems = {status for status in declared if status >= 400} | {400, 413, 422, 503}
     if "security" in operation:
-        statuses.add(401)
+        problems.add(401)
     if "requestBody" in operation:
-        statuses |= {413, 415, 422}
-    if operation["parameters"]:
-        statuses.add(422)
-    statuses |= {int(status) for status in responses if int(status) >= 400}
-    for status in sorted(statuses):
-        responses[str(status)] = {
+        problems.add(415)
+    for status in problems:
+        declared[status] = {
             "description": title(status),
             "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
-    operation["responses"] = responses
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise BadRequest("The body has a name twice in one object")
-    return result
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise BadRequest(f"The body is not valid JSON: {name} is no number")
-
-
-def _refuse_lone_surrogates(data: Any) -> None:
-    try:
-        json.dumps(data, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise UnprocessableContent("The body has a lone surrogate, which is no text") from None
+    for status in declared.keys() & HEADERS.keys():
+        name, description, schema = HEADERS[status]
+        declared[status]["headers"] = {name: {"description": description, "schema": schema}}
+    operation["responses"] = {str(status): declared[status] for status in sorted(declared)}

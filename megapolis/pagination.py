@@ -11,14 +11,14 @@ import orjson
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from megapolis.errors import UnprocessableContent
-from megapolis.fields import Integer
+from megapolis.fields import Absent, Digits
 
 
 class PageQuery(BaseModel):
     """Which page of a list, and how long it is. A list adds its filters to it."""
 
-    limit: Annotated[Integer, Field(ge=1, le=100)] = 50
-    cursor: str | None = Field(None, description="The `next_cursor` of the page before.")
+    limit: Annotated[int, Field(ge=1, le=100), Digits] = 50
+    cursor: str | Absent = Field(None, description="The `next_cursor` of the page before.")
 
 
 class InvalidCursor(UnprocessableContent):
@@ -36,12 +36,14 @@ def decode_cursor[Key: tuple[Any, ...]](cursor: str, *, context: str, key: TypeA
     """Return the sort key in the cursor; `InvalidCursor` unless it is exactly of this kind."""
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        found, *values = orjson.loads(urlsafe_b64decode(padded))
-        if found != context:
-            raise InvalidCursor
-        return key.validate_python(tuple(values), strict=True)
+        _, *values = orjson.loads(urlsafe_b64decode(padded))
+        decoded = key.validate_python(tuple(values), strict=True)
     except (ValueError, TypeError, ValidationError):
         raise InvalidCursor from None
+    # Base64 can be written in more than one way, of which `encode_cursor` writes one.
+    if encode_cursor(decoded, context=context) != cursor:
+        raise InvalidCursor
+    return decoded
 
 
 def split_page[Row](

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from megapolis.fields import Text
+from megapolis.fields import Absent, Text
 from megapolis.pagination import PageQuery
 from widgets.models import NAME_MAX_LENGTH
 
@@ -31,7 +31,7 @@ class WidgetUpdateRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Cog"}]})
 
-    name: Name = Field(default="", min_length=1)
+    name: Name = Field(default_factory=str)
 
 
 class WidgetResponse(BaseModel):
@@ -47,9 +47,9 @@ class WidgetResponse(BaseModel):
 class WidgetListQuery(PageQuery):
     """Which widgets, in which order, and how many of them."""
 
-    search: Text | None = Field(None, description="Names that begin so, in any case.")
-    owner: Literal["me"] | None = Field(None, description="Only those of this owner.")
-    order: Order | None = Field(
+    search: Text | Absent = Field(None, description="Names that begin so, in any case.")
+    owner: Literal["me"] | Absent = Field(None, description="Only those of this owner.")
+    order: Order | Absent = Field(
         None,
         description="`id` is oldest first, and the default. A search is always in order of `name`.",
     )

@@ -9,6 +9,7 @@ from accounts.schemas import CurrentUser
 from megapolis.errors import BadRequest, Forbidden, NotFound, UnprocessableContent
 from megapolis.pagination import decode_cursor, encode_cursor, split_page
 from widgets import statements
+from widgets.models import NAME_MAX_LENGTH
 from widgets.schemas import (
     WidgetListQuery,
     WidgetListResponse,
@@ -16,7 +17,7 @@ from widgets.schemas import (
     WidgetUpdateRequest,
 )
 
-LAST_CHARACTER = "\U0010ffff"
+LAST_NAME = "\U0010ffff" * NAME_MAX_LENGTH
 """It sorts behind whatever follows a prefix."""
 
 _id_key = TypeAdapter(tuple[int])
@@ -103,7 +104,7 @@ async def list_widgets(*, user: CurrentUser, query: WidgetListQuery) -> WidgetLi
     if query.owner:
         values["owner_id"] = user.id
     if query.search:
-        values |= {"prefix": query.search, "prefix_end": query.search + LAST_CHARACTER}
+        values |= {"prefix": query.search, "prefix_end": query.search + LAST_NAME}
     if query.cursor is not None:
         values |= _read_cursor(query.cursor, context=context, by_name=by_name)
 

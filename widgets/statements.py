@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from django.db.models import BooleanField, IntegerField, Q, TextField
+from django.db.models import BooleanField, F, IntegerField, Q, TextField
 from django.db.models.functions import Collate, Lower, Now
 
 from megapolis.statements import Delete, Insert, Param, Statement, Update
@@ -24,9 +24,13 @@ delete_widget = Delete(_may_change, row=WidgetResponse)
 
 @cache
 def update_widget(*fields: str) -> Update[WidgetResponse]:
-    """Return the statement that changes these fields of a widget which the user may change."""
+    """Return the statement that changes these fields of a widget which the user may change.
+
+    Without fields it changes nothing, `updated_at` neither, and still asks whether the user may.
+    """
     values = {field: Param(field) for field in fields}
-    return Update(_may_change, {**values, "updated_at": Now()}, row=WidgetResponse)
+    updated_at = Now() if fields else F("updated_at")
+    return Update(_may_change, {**values, "updated_at": updated_at}, row=WidgetResponse)
 
 
 @cache
