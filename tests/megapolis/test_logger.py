@@ -144,12 +144,14 @@ class TestRedaction:
             ('{"Password": "hunter2", "a": 1}', '{"Password": ***, "a": 1}'),
             ("postgresql://me:hunter2@db/name", "postgresql://***@db/name"),
             ("postgresql://me:hun@ter2@db:5432/name", "postgresql://***@db:5432/name"),
-            (f"signed with {environment.SECRET_KEY}!", "signed with ***!"),
-            (f"signed with {environment.JWT_SECRET_KEY}!", "signed with ***!"),
         ],
     )
     def test_hides_what_must_not_be_read(self, text: str, redacted: str) -> None:
         assert redact(text) == redacted
+
+    @pytest.mark.parametrize("name", ["SECRET_KEY", "JWT_SECRET_KEY"])
+    def test_hides_the_configured_secrets(self, name: str) -> None:
+        assert redact(f"signed with {getattr(environment, name)}!") == "signed with ***!"
 
     @pytest.mark.parametrize(
         "text",
