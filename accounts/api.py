@@ -50,8 +50,7 @@ async def end_session(request: HttpRequest, session_id: Id) -> Status[None]:
 @router.post("/logout", response={204: None})
 async def logout(request: HttpRequest) -> Status[None]:
     """Sign this client out."""
-    user = current_user(request)
-    await services.end_session(user=user, session_id=user.session_id)
+    await services.end_current_session(user=current_user(request))
     return Status(204, None)
 
 

@@ -60,8 +60,11 @@ async def exchange(*, access_token: str) -> TokenResponse:
 
 
 async def get_user(*, user: CurrentUser) -> UserResponse:
-    """Return the row of the signed-in user."""
-    return await statements.find_user.one(id=user.id)
+    """Return the row of the signed-in user, or raise `InvalidToken` if it was deleted meanwhile."""
+    found = await statements.find_user.one_or_none(id=user.id)
+    if found is None:
+        raise tokens.InvalidToken
+    return found
 
 
 async def list_sessions(*, user: CurrentUser, query: PageQuery) -> SessionListResponse:
@@ -83,6 +86,11 @@ async def end_session(*, user: CurrentUser, session_id: int) -> None:
     ended = await statements.revoke_session.one_or_none(id=session_id, user_id=user.id)
     if ended is None:
         raise SessionNotFound
+
+
+async def end_current_session(*, user: CurrentUser) -> None:
+    """End the session of the request. It is no error if another request just did."""
+    await statements.revoke_session.one_or_none(id=user.session_id, user_id=user.id)
 
 
 async def end_all_sessions(*, user: CurrentUser) -> None:

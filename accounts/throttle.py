@@ -7,7 +7,7 @@ That is enough for what it is for: to make guessing and flooding slow, without a
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from time import monotonic
 
 from django.http import HttpRequest
@@ -34,7 +34,7 @@ class AddressThrottle(BaseThrottle):
         """Count the request, and tell whether it is within the limit."""
         if not self.per_minute:
             return True
-        address = _client(request.META.get("REMOTE_ADDR", ""))
+        address = client_network(request.META.get("REMOTE_ADDR", ""))
         now = self.clock()
         level, since = self._buckets.pop(address, (float(self.per_minute), now))
         level = min(self.per_minute, level + (now - since) * self.per_minute / 60)
@@ -50,10 +50,17 @@ class AddressThrottle(BaseThrottle):
         return max(1, math.ceil(self._wait))
 
 
-def _client(address: str) -> str:
-    """Return what counts as one client: an IPv4 address, or the /64 that an IPv6 host is given."""
+def client_network(address: str) -> str:
+    """Return what counts as one client: an IPv4 address, or the /64 that an IPv6 host is given.
+
+    A socket for both shows IPv4 addresses as IPv4-mapped ones, which all are in one /64.
+    """
     try:
         parsed = ip_address(address)
     except ValueError:
         return address
-    return str(ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ip_network((parsed, 64), strict=False))

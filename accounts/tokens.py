@@ -5,6 +5,7 @@ leeway. It says who somebody was when it was issued; whether that still holds, t
 (`accounts.auth`).
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import time
@@ -23,6 +24,8 @@ ISSUER: Final = "megapolis"
 AUDIENCE: Final = "megapolis-api"
 LIFETIME: Final = timedelta(days=environment.JWT_LIFETIME_DAYS)
 CLAIMS: Final = frozenset({"sub", "email", "exp", "iat", "iss", "aud", "sid"})
+ID: Final = re.compile(r"[1-9][0-9]{0,18}")
+"""As `str` writes the id of a row. A bigint has 19 digits at most."""
 
 
 class InvalidToken(Unauthorized):
@@ -38,7 +41,15 @@ class Claims:
 
     user_id: int
     session_id: int
-    expires_at: int
+
+
+def load_keys(*secrets: str) -> list[PyJWK]:
+    """Prepare the keys once: PyJWT would do it again at every call. The first one signs."""
+    octets = [jose.encode_base64url(secret.encode()).decode() for secret in secrets]
+    return [PyJWK.from_dict({"kty": "oct", "k": k, "alg": ALGORITHM}) for k in octets]
+
+
+_keys = load_keys(environment.JWT_SECRET_KEY, *environment.JWT_SECRET_KEY_FALLBACKS)
 
 
 def issue(*, user_id: int, email: str | None, session_id: int, expires_at: datetime) -> str:
@@ -85,24 +96,11 @@ def _read(token: str) -> Claims:
     if not issued_at <= time() < expires_at:
         raise jose.MalformedToken
     parsed.text("email")
-    return Claims(_read_id(parsed, "sub"), _read_id(parsed, "sid"), expires_at)
+    return Claims(user_id=_read_id(parsed, "sub"), session_id=_read_id(parsed, "sid"))
 
 
 def _read_id(token: jose.Jws, claim: str) -> int:
-    """Return an id, which is written as `str` writes it."""
     text = token.text(claim)
-    if not (text.isascii() and text.isdigit()) or text[0] == "0" or int(text) > BIGINT_MAX:
+    if not ID.fullmatch(text) or int(text) > BIGINT_MAX:
         raise jose.MalformedToken
     return int(text)
-
-
-def _load_key(secret: str) -> PyJWK:
-    """Prepare a key once: PyJWT would do it again at every call."""
-    encoded = jose.encode_base64url(secret.encode()).decode()
-    return PyJWK.from_dict({"kty": "oct", "k": encoded, "alg": ALGORITHM})
-
-
-_keys: Final = [
-    _load_key(secret)
-    for secret in (environment.JWT_SECRET_KEY, *environment.JWT_SECRET_KEY_FALLBACKS)
-]

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.validators import validate_email
 
 from accounts import tokens
 from accounts.models import ApiSession, User, normalize_email
@@ -20,7 +22,14 @@ class Command(BaseCommand):
 
     def handle(self, *, email: str, staff: bool, **options: Any) -> None:
         """Print the token."""
-        user, _ = User.objects.get_or_create(email=normalize_email(email))
+        address = normalize_email(email)
+        try:
+            validate_email(address)
+        except ValidationError:
+            raise CommandError("EMAIL is not an email address.") from None
+        user, _ = User.objects.get_or_create(email=address)
+        if not user.is_active:
+            raise CommandError("The user is deactivated.")
         if staff and not user.is_staff:
             user.is_staff = True
             user.save(update_fields=["is_staff"])
