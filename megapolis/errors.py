@@ -16,7 +16,6 @@ A feature declares its own errors beside the service that raises them, as subcla
 ``detail`` of their own. Whatever else escapes a view is a 500 whose cause is only in the log.
 """
 
-import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -200,8 +199,20 @@ def problem_response(
     )
 
 
+async def answer_exception(request: HttpRequest, exc: Exception) -> HttpResponse:
+    """Return the answer to whatever was raised. What nobody foresaw is logged, and is a 500."""
+    try:
+        return exception_response(request, exc)
+    except Exception as unforeseen:
+        if settings.DEBUG_PROPAGATE_EXCEPTIONS:
+            raise
+        logger.opt(exception=unforeseen).error("{} {} failed", request.method, request.path)
+        await signals.got_request_exception.asend_robust(sender=None, request=request)
+        return problem_response(status=500, detail=ApiError.detail)
+
+
 def exception_response(request: HttpRequest, exc: BaseException) -> HttpResponse:
-    """Return the answer to whatever a view raised. What nobody foresaw is logged and is a 500."""
+    """Return the answer to what a view raised. What nobody foresaw is raised again."""
     if isinstance(exc, ValidationError):
         errors = [_field_problem(error) for error in exc.errors]
         return problem_response(status=422, detail="Invalid input", errors=errors)
@@ -214,15 +225,7 @@ def exception_response(request: HttpRequest, exc: BaseException) -> HttpResponse
             exc = ours()
     if isinstance(exc, ApiError):
         return problem_response(status=exc.status, detail=exc.detail, headers=exc.headers)
-    return _unforeseen(request, exc)
-
-
-def _unforeseen(request: HttpRequest, exc: BaseException) -> HttpResponse:
-    if settings.DEBUG_PROPAGATE_EXCEPTIONS:
-        raise exc
-    logger.opt(exception=exc).error("{} {} failed", request.method, request.path)
-    signals.got_request_exception.send(sender=sys.modules[__name__], request=request)
-    return problem_response(status=500, detail=ApiError.detail)
+    raise exc
 
 
 def _field_problem(error: Mapping[str, Any]) -> dict[str, str]:

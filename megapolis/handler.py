@@ -16,6 +16,7 @@ Against `django.core.handlers.asgi.ASGIHandler` these things differ, and no othe
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from inspect import iscoroutinefunction
 from io import BytesIO
@@ -26,7 +27,7 @@ from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
 from django.conf import settings
 from django.core import signals
 from django.core.cache import close_caches
-from django.core.exceptions import RequestAborted
+from django.core.exceptions import MiddlewareNotUsed, RequestAborted
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
 from django.core.handlers.base import reset_urlconf
 from django.db import close_old_connections, reset_queries
@@ -37,7 +38,7 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import set_script_prefix
 from django.utils.module_loading import import_string
 
-from megapolis.errors import ApiError, BadRequest, PayloadTooLarge, exception_response
+from megapolis.errors import ApiError, BadRequest, PayloadTooLarge, answer_exception
 
 type Scope = dict[str, Any]
 type Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -66,7 +67,8 @@ class NativeHandler(ASGIHandler):
         """Chain `settings.API_MIDDLEWARE` around the view."""
         chain: AsyncView = _answering_exceptions(self.call_view)
         for path in reversed(settings.API_MIDDLEWARE):
-            chain = _answering_exceptions(import_string(path)(chain))
+            with suppress(MiddlewareNotUsed):
+                chain = _answering_exceptions(import_string(path)(chain))
         self._middleware_chain = chain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,8 +83,7 @@ class NativeHandler(ASGIHandler):
                 set_script_prefix(prefix)
             if _has_foreign_receivers(signals.request_started):
                 await signals.request_started.asend(sender=self.__class__, scope=scope)
-            response = await self.respond(request, receive, send)
-            await self.finish(response, used_thread=_used_thread(context))
+            await self.respond(request, receive, send, context=context)
 
     async def receive_request(self, scope: Scope, receive: Receive) -> NativeRequest:
         """Receive the body and make the request; `RequestAborted` if the client hangs up."""
@@ -94,14 +95,21 @@ class NativeHandler(ASGIHandler):
             error: ApiError = exc
         except UnicodeDecodeError:
             error = BadRequest("The query string is not UTF-8")
+        except ValueError:
+            error = BadRequest("Content-Length is not a number")
         request = self.request_class({**scope, "query_string": b""}, BytesIO())
         request.early_error = error
         return request
 
     async def respond(
-        self, request: NativeRequest, receive: Receive, send: Send
-    ) -> HttpResponseBase | None:
-        """Produce and send the response. None if the client hung up before there was one."""
+        self,
+        request: NativeRequest,
+        receive: Receive,
+        send: Send,
+        *,
+        context: ThreadSensitiveContext,
+    ) -> None:
+        """Produce and send the response, unless the client hangs up first, and clean up."""
         response: HttpResponseBase | None = None
         try:
             async with asyncio.TaskGroup() as group:
@@ -116,7 +124,8 @@ class NativeHandler(ASGIHandler):
             errors = group_of_errors.split(RequestAborted)[1]
             if errors:
                 raise errors.exceptions[0] from None
-        return response
+        finally:
+            await self.finish(response, used_thread=_used_thread(context))
 
     async def listen_for_disconnect(self, receive: Receive) -> None:
         """Wait until the client hangs up, which cancels the view. A refused body is drained."""
@@ -147,7 +156,8 @@ class NativeHandler(ASGIHandler):
                 await sync_to_async(response.close)()
         elif response is not None:
             for close in response._resource_closers:  # type: ignore[attr-defined]
-                close()
+                with suppress(Exception):
+                    close()
             response.closed = True
 
 
@@ -181,7 +191,7 @@ def _answering_exceptions(get_response: AsyncView) -> AsyncView:
         try:
             return await get_response(request)
         except Exception as exc:  # noqa: BLE001 - every exception has an answer
-            return exception_response(request, exc)
+            return await answer_exception(request, exc)
 
     return answer
 
