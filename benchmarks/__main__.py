@@ -15,6 +15,7 @@ from benchmarks.servers import ServerError
 from benchmarks.wrk import LoadError, require_wrk
 
 RESULTS = Path(__file__).with_name("results")
+BUSY = 0.5
 
 
 def main() -> None:
@@ -72,6 +73,8 @@ def conditions_of(options: argparse.Namespace) -> Conditions:
 def prepared(options: argparse.Namespace) -> Iterator[Bench]:
     """Start PostgreSQL and fill it; yield the bench."""
     conditions = conditions_of(options)
+    if conditions.load_before > BUSY:
+        say(f"The machine is busy (load average {conditions.load_before:.1f}): figures will drift.")
     say(f"loading {options.widgets:,} widgets")
     with database.running(conditions.placement.database) as socket:
         loaded = database.create(

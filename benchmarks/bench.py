@@ -1,8 +1,9 @@
 """The bench on which servers are measured: the database, the load, and what is the same for all."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmarks.database import Database
 from benchmarks.placement import Placement
@@ -20,6 +21,8 @@ class Conditions:
     connections: int
     pool: int
     placement: Placement
+    load_before: float = field(default_factory=lambda: os.getloadavg()[0])
+    """The load average of the last minute, before anything was started. Idle is near 0."""
 
 
 @dataclass(frozen=True)

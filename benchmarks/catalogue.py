@@ -3,16 +3,15 @@
 import secrets
 import sys
 
-from benchmarks.database import DATA
+from benchmarks.database import LOGS
 from benchmarks.servers import Server
 from benchmarks.tokens import SECRET
 
 
-def uvicorn(application: str, **environment: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return command and environment of a peer that uvicorn serves."""
-    options = "--host 127.0.0.1 --port {port} --loop uvloop --http httptools"
-    options += " --no-access-log --log-level warning"
-    return (sys.executable, "-m", "uvicorn", application, *options.split()), environment
+def uvicorn(application: str, options: str = "") -> tuple[str, ...]:
+    """Return the command of a peer that uvicorn serves."""
+    shared = "--host 127.0.0.1 --port {port} --loop uvloop --http httptools --no-access-log"
+    return (sys.executable, "-m", "uvicorn", application, *shared.split(), *options.split())
 
 
 def peers() -> list[Server]:
@@ -20,18 +19,20 @@ def peers() -> list[Server]:
     bolt = "-m django runbolt --host 127.0.0.1 --port {port} --processes 1 --no-admin"
     stock = {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.django_settings"}
     fast = uvicorn("benchmarks.peers.fastapi_sqlalchemy:app")
-    ninja = uvicorn("benchmarks.peers.django_ninja:application", **stock)
-    floor = uvicorn("benchmarks.peers.hand_written:application")
+    ninja = uvicorn("benchmarks.peers.django_ninja:application")
+    floor = uvicorn(
+        "benchmarks.peers.hand_written:application", "--no-proxy-headers --no-server-header"
+    )
     return [
-        Server("fastapi", "FastAPI, async SQLAlchemy, asyncpg", *fast),
-        Server("ninja", "stock async Django, Ninja", *ninja),
+        Server("fastapi", "FastAPI, async SQLAlchemy, asyncpg", fast),
+        Server("ninja", "stock async Django, Ninja", ninja, stock),
         Server(
             "bolt",
             "django-bolt",
             (sys.executable, *bolt.split()),
             {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.bolt_settings"},
         ),
-        Server("hand-written", "hand-written ASGI, psycopg, orjson (the floor)", *floor),
+        Server("hand-written", "hand-written ASGI, psycopg, orjson (the floor)", floor),
     ]
 
 
@@ -55,5 +56,5 @@ def production_environment() -> dict[str, str]:
         "ALLOWED_HOSTS": "127.0.0.1",
         "SUPABASE_URL": "https://example.supabase.co",
         "SUPABASE_SERVICE_ROLE_KEY": "sb_secret_" + secrets.token_urlsafe(32),
-        "LOG_DIR": str(DATA / "logs"),
+        "LOG_DIR": str(LOGS),
     }

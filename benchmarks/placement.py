@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 Cores = frozenset[int]
 
+ALL: Cores = frozenset(os.sched_getaffinity(0))
+"""The cores this process was given when it started."""
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -23,8 +26,7 @@ class Placement:
 
 def free() -> Placement:
     """Leave it to the kernel: everything may run on every core."""
-    cores = frozenset(os.sched_getaffinity(0))
-    return Placement(server=cores, database=cores, load=cores)
+    return Placement(server=ALL, database=ALL, load=ALL)
 
 
 def split(workers: int = 1) -> Placement:
@@ -32,7 +34,7 @@ def split(workers: int = 1) -> Placement:
 
     Raises ValueError where no core would be left for them.
     """
-    cores = sorted(os.sched_getaffinity(0))
+    cores = sorted(ALL)
     if len(cores) <= workers:
         raise ValueError(f"{workers} worker(s) and the load need {workers + 1} cores.")
     server, rest = frozenset(cores[:workers]), frozenset(cores[workers:])

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 
 import psutil
 
@@ -44,6 +45,7 @@ def environment(conditions: Conditions) -> dict[str, str]:
         "machine": f"{_processor()}, {psutil.cpu_count()} cores, {platform.system()}",
         "placement": str(conditions.placement),
         "rounds": f"{conditions.rounds} of {conditions.seconds:g} s, median",
+        "load average before": f"{conditions.load_before:.2f}",
         "connections": str(conditions.connections),
         "pool": f"{conditions.pool} database connections",
         "Python": platform.python_version(),
@@ -73,22 +75,35 @@ def latencies(results: dict[str, Result]) -> str:
 
 
 def ratios(results: dict[str, Result]) -> str:
-    """Return the table of the service's ratios to its peers, or nothing without the service."""
-    ours = results.get("megapolis")
-    rivals = [results[name] for name in RIVALS if name in results]
+    """Return the table of the service's ratios to its peers, or nothing without the service.
+
+    A ratio is the median of the rounds' ratios, with the least and the greatest of them.
+    """
+    ours, rivals = results.get("megapolis"), [results[name] for name in RIVALS if name in results]
     if ours is None or not rivals:
         return ""
-    best = {name: max(rival.rate(name) for rival in rivals) for name in REQUESTS}
-    rows = {"Megapolis API to the best of the frameworks": best}
+    lines = [_row("ratio", *REQUESTS, "goal"), _row("---", *["---:"] * len(REQUESTS), "---")]
+    best = [
+        _ratio(ours, max(rivals, key=lambda rival: rival.rate(request)), request, "rate")
+        for request in REQUESTS
+    ]
+    lines.append(_row("rate, to the best framework", *best, "at least 3.0"))
     if floor := results.get("hand-written"):
-        rows["Megapolis API to the hand-written floor"] = {r: floor.rate(r) for r in REQUESTS}
-    lines = [_row("ratio of the rates", *REQUESTS), _row("---", *["---:"] * len(REQUESTS))]
-    for title, others in rows.items():
-        lines.append(_row(title, *[f"{ours.rate(r) / others[r]:.2f}" for r in REQUESTS]))
+        rates = [_ratio(ours, floor, request, "rate") for request in REQUESTS]
+        lines.append(_row("rate, to the floor", *rates, "at least 0.70, lists 0.60"))
     if fastapi := results.get("fastapi"):
-        tails = [f"{ours.p99(r) / fastapi.p99(r):.2f}" for r in REQUESTS]
-        lines.append(_row("p99 to that of FastAPI", *tails))
+        tails = [_ratio(ours, fastapi, request, "p99_ms") for request in REQUESTS]
+        lines.append(_row("p99, to FastAPI", *tails, "at most 0.33"))
+        memory = f"{max(ours.rss_mib) / max(fastapi.rss_mib):.2f}"
+        lines.append(_row("RSS, to FastAPI", *[memory] * len(REQUESTS), "at most 1.00"))
     return "\n".join(lines)
+
+
+def _ratio(ours: Result, other: Result, request: str, figure: str) -> str:
+    pairs = zip(ours.measurements[request], other.measurements[request], strict=True)
+    found = [getattr(mine, figure) / getattr(theirs, figure) for mine, theirs in pairs]
+    spread = f" ({min(found):.2f}-{max(found):.2f})" if len(found) > 1 else ""
+    return f"{median(found):.2f}{spread}"
 
 
 def _row(*cells: str) -> str:

@@ -7,17 +7,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 import psutil
 
-from benchmarks.database import DATA, Database
+from benchmarks.database import CHECKOUT, LOGS, Database
 from benchmarks.placement import Cores, children_on
 from benchmarks.tokens import AUDIENCE, ISSUER, SECRET
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-LOG = DATA / "server.log"
+LOG = LOGS / "server.log"
 START_LIMIT = 30.0
 
 
@@ -85,11 +83,17 @@ def serving(
         _wait_for_answer(f"{url}/widgets/1", token, process)
         yield Running(url, process, time.perf_counter() - started)
     finally:
+        _stop(process)
+
+
+def _stop(process: psutil.Popen) -> None:
+    try:
         process.terminate()
-        try:
-            process.wait(timeout=15)
-        except psutil.TimeoutExpired:
-            process.kill()
+        process.wait(timeout=15)
+    except psutil.NoSuchProcess:
+        return
+    except psutil.TimeoutExpired:
+        process.kill()
 
 
 def _free_port() -> int:

@@ -1,4 +1,3 @@
-# ruff: noqa: ARG001 - a dependency that only admits is a parameter that is not used.
 """django-bolt: its Rust server, token verification in Rust, msgspec, and Django's async ORM.
 
 https://bolt.farhana.li/topics/authentication/

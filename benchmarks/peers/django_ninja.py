@@ -1,4 +1,3 @@
-# ruff: noqa: ARG001, ARG002 - Ninja passes the request to everything.
 """Stock async Django with Ninja: no middleware, the async ORM, Django's own ASGI handler.
 
 https://docs.djangoproject.com/en/6.1/topics/async/
