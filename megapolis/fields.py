@@ -5,7 +5,6 @@ import unicodedata
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic.json_schema import SkipJsonSchema
 
 BIGINT_MAX = 2**63 - 1
 PRINTABLE_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
@@ -43,9 +42,6 @@ Digits = BeforeValidator(_digits)
 
 Id = Annotated[int, Field(ge=1, le=BIGINT_MAX), Digits]
 """The id of a row, a bigint."""
-
-Absent = SkipJsonSchema[None]
-"""The None of a query parameter that is left out: in a URL nothing can be written as null."""
 
 Text = Annotated[
     str,

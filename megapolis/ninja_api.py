@@ -67,8 +67,17 @@ class Api(NinjaAPI):
         schema["components"]["schemas"].update(definitions)
         for path in schema["paths"].values():
             for operation in path.values():
+                _declare_parameters(operation)
                 _declare_problems(operation)
         return schema
+
+
+def _declare_parameters(operation: dict[str, Any]) -> None:
+    """Take null out of them: it is Python's word for one that is absent, and no URL can say it."""
+    for parameter in operation["parameters"]:
+        schema = parameter["schema"]
+        choices = [choice for choice in schema.pop("anyOf", []) if choice != {"type": "null"}]
+        schema |= choices[0] if len(choices) == 1 else {"anyOf": choices} if choices else {}
 
 
 def _declare_problems(operation: dict[str, Any]) -> None:

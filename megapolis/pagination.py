@@ -11,14 +11,14 @@ import orjson
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from megapolis.errors import UnprocessableContent
-from megapolis.fields import Absent, Digits
+from megapolis.fields import Digits
 
 
 class PageQuery(BaseModel):
     """Which page of a list, and how long it is. A list adds its filters to it."""
 
     limit: Annotated[int, Field(ge=1, le=100), Digits] = 50
-    cursor: str | Absent = Field(None, description="The `next_cursor` of the page before.")
+    cursor: str | None = Field(None, description="The `next_cursor` of the page before.")
 
 
 class InvalidCursor(UnprocessableContent):

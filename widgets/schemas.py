@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from megapolis.fields import Absent, Text
+from megapolis.fields import Text
 from megapolis.pagination import PageQuery
 from widgets.models import NAME_MAX_LENGTH
 
@@ -47,9 +47,9 @@ class WidgetResponse(BaseModel):
 class WidgetListQuery(PageQuery):
     """Which widgets, in which order, and how many of them."""
 
-    search: Text | Absent = Field(None, description="Names that begin so, in any case.")
-    owner: Literal["me"] | Absent = Field(None, description="Only those of this owner.")
-    order: Order | Absent = Field(
+    search: Text | None = Field(None, description="Names that begin so, in any case.")
+    owner: Literal["me"] | None = Field(None, description="Only those of this owner.")
+    order: Order | None = Field(
         None,
         description="`id` is oldest first, and the default. A search is always in order of `name`.",
     )
