@@ -5,6 +5,7 @@
 
 import gzip
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -30,7 +31,8 @@ class FakeSupabase:
     """Signs users in and answers for them, until it is told to be in another mood.
 
     Use it as a context manager. `clock` is in seconds since 1970. `requests` has the path of each
-    request, in order. `keys` are the published ones; the first signs.
+    request, in order. `keys` are the published ones; the first signs. A `crowd` lets requests
+    pass only when so many have come together.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
@@ -44,8 +46,9 @@ class FakeSupabase:
         self.signed_out: set[str] = set()
         self.deleted: set[str] = set()
         self.banned: set[str] = set()
+        self.crowd: threading.Barrier | None = None
         self._released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.issuer = f"{self.url}/auth/v1"
@@ -71,6 +74,11 @@ class FakeSupabase:
 
     def revoke(self, key: SigningKey) -> None:
         self.keys.remove(key)
+
+    def release(self) -> None:
+        """Hang up on whoever is stalled."""
+        self._released.set()
+        self._released.clear()
 
     def count(self, path: str) -> int:
         return self.requests.count(path)
@@ -129,6 +137,8 @@ class FakeSupabase:
     def answer(self, path: str, headers: dict[str, str]) -> Answer | None:
         """Return status, headers and body for a GET, or None to hang up."""
         self.requests.append(path)
+        if self.crowd is not None:
+            self.crowd.wait(timeout=5)
         if self.mood == "stall":
             self._released.wait()
         if self.mood != "well" and path != ELSEWHERE:
@@ -138,6 +148,8 @@ class FakeSupabase:
             return status, facts | {"Cache-Control": "public, max-age=600"}, body
         if path == USER_PATH:
             return self._user(headers)
+        if path.startswith("/size/"):
+            return 200, {}, bytes(int(path.removeprefix("/size/")))
         return _error(404, "not_found")
 
     def _user(self, headers: dict[str, str]) -> Answer:
@@ -209,6 +221,13 @@ BAD_ANSWERS: dict[Mood, Answer | None] = {
     "oversized": _ok({"keys": [], "padding": "x" * 100_000}),
     "compressed": (200, JSON | {"Content-Encoding": "gzip"}, gzip.compress(b'{"keys": []}')),
 }
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Take it for granted that a client may hang up."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(fake: FakeSupabase) -> type[BaseHTTPRequestHandler]:

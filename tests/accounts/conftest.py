@@ -1,0 +1,113 @@
+"""A Supabase project beside the service, and a look at what reaches the database."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from io import StringIO
+from typing import Any
+
+import httpx
+import pytest
+from django.core.management import call_command
+from django.db import connections
+
+from tests.conftest import MakeClient
+from tests.fakes import FakeSupabase
+
+type Exchange = Callable[[str], Awaitable[httpx.Response]]
+type RunCommand = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+def project() -> Iterator[FakeSupabase]:
+    """A Supabase project of the test's own."""
+    with FakeSupabase() as project:
+        yield project
+
+
+@pytest.fixture
+async def verifying(
+    project: FakeSupabase, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[None]:
+    """The service belongs to the project, and has no limit on exchanges."""
+    from accounts import supabase
+    from accounts.api import exchange_throttle
+    from megapolis import environment
+
+    monkeypatch.setattr(environment, "SUPABASE_URL", project.url)
+    monkeypatch.setattr(environment, "SUPABASE_SERVICE_ROLE_KEY", project.secret_key)
+    monkeypatch.setattr(exchange_throttle, "per_minute", 0)
+    async with supabase.verifying():
+        yield
+
+
+@pytest.fixture
+async def exchange(verifying: None, anonymous: httpx.AsyncClient) -> Exchange:
+    """`await exchange(token)` posts the token to the service."""
+
+    async def post(token: str) -> httpx.Response:
+        return await anonymous.post("/auth/token", json={"access_token": token})
+
+    return post
+
+
+@pytest.fixture
+async def sign_in(exchange: Exchange, make_client: MakeClient) -> Any:
+    """`await sign_in(token)` exchanges the token and returns a client that has ours."""
+
+    async def client(token: str) -> httpx.AsyncClient:
+        response = await exchange(token)
+        assert response.status_code == 200, response.text
+        ours = response.json()["access_token"]
+        return await make_client(headers={"Authorization": f"Bearer {ours}"})
+
+    return client
+
+
+@pytest.fixture
+def queries(pool: None, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The SQL of each statement that is sent to PostgreSQL meanwhile."""
+    from megapolis import database
+
+    sent: list[bytes] = []
+    execute = database._execute
+
+    async def record(connection: Any, sql: bytes, arguments: Sequence[Any]) -> Any:
+        sent.append(sql)
+        return await execute(connection, sql, arguments)
+
+    monkeypatch.setattr(database, "_execute", record)
+    return sent
+
+
+@pytest.fixture
+def run_command(db: None, django_db_blocker: Any) -> RunCommand:
+    """`await run_command("token", "ada@example.com")` returns what the command printed."""
+
+    def call(*arguments: str) -> str:
+        printed = StringIO()
+        with django_db_blocker.unblock():
+            try:
+                call_command(*arguments, stdout=printed)
+            finally:
+                connections.close_all()
+        return printed.getvalue()
+
+    async def run(*arguments: str) -> str:
+        return await asyncio.to_thread(call, *arguments)
+
+    return run
+
+
+async def rows(sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of a query with `$n` placeholders."""
+    from megapolis import database
+
+    return await database.fetch(sql.encode(), arguments, reads=True)
+
+
+async def table_rows() -> list[list[tuple[Any, ...]]]:
+    """Return all that the service knows of users and sessions."""
+    return [
+        await rows(f"SELECT * FROM {table} ORDER BY id")
+        for table in ("accounts_user", "accounts_apisession")
+    ]
