@@ -1,12 +1,23 @@
 """Where things are."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, reverse
+from ninja import NinjaAPI
 from ninja.openapi.docs import Swagger
 
 from megapolis import environment
 from megapolis.api import api
+
+
+class Documentation(Swagger):
+    """Swagger UI, which Ninja would look for beside its own synchronous view of the document."""
+
+    def get_openapi_url(self, api: NinjaAPI, path_params: dict[str, Any]) -> str:
+        """Return where the OpenAPI document is."""
+        return reverse("openapi-json")
 
 
 async def openapi_json(request: HttpRequest) -> HttpResponse:
@@ -16,7 +27,7 @@ async def openapi_json(request: HttpRequest) -> HttpResponse:
 
 async def docs(request: HttpRequest) -> HttpResponse:
     """The interactive documentation, from files of this service alone."""
-    response = Swagger().render_page(request, api)
+    response = Documentation().render_page(request, api)
     response.headers["Content-Security-Policy"] = (
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
     )
