@@ -34,7 +34,7 @@ lock: .venv/installed ## Lock the newest allowed versions, with hashes
 		--upgrade --output-file requirements-dev.txt
 
 openapi: .venv/installed ## Write docs/openapi.json
-	@ENVIRONMENT=test $(MANAGE) export_openapi_schema --indent 2 --sorted > docs/openapi.json
+	@ENVIRONMENT=test $(MANAGE) export_openapi_schema --output docs/openapi.json
 
 clean: ## Remove .venv and caches; the data and .env stay
 	@rm -rf .venv .static .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

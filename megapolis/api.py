@@ -1,11 +1,11 @@
-"""The wiring of the API: which feature answers where."""
+"""The wiring of the API: every feature answers where `megapolis.features` says."""
 
+from django.utils.module_loading import import_string
 from ninja import Router
 
-from accounts.api import router as accounts_router
 from accounts.auth import JWTAuth
+from megapolis.features import FEATURES
 from megapolis.ninja_api import Api
-from widgets.api import router as widgets_router
 
 api = Api(
     title="Megapolis API",
@@ -14,9 +14,6 @@ api = Api(
     auth=JWTAuth(),
 )
 
-ROUTERS: dict[str, Router] = {
-    "/auth": accounts_router,
-    "/widgets": widgets_router,
-}
-for prefix, router in ROUTERS.items():
-    api.add_router(prefix, router)
+for feature, path in FEATURES.items():
+    router: Router = import_string(f"{feature}.api.router")
+    api.add_router(path, router)

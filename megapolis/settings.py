@@ -11,6 +11,7 @@ from environ import Env
 
 from megapolis import environment
 from megapolis.environment import BASE_DIR
+from megapolis.features import FEATURES
 from megapolis.logger import configure_logging
 
 configure_logging()
@@ -23,11 +24,10 @@ ALLOWED_HOSTS = list(environment.ALLOWED_HOSTS)
 
 INSTALLED_APPS = [
     "megapolis",
-    "accounts",
-    "widgets",
+    *FEATURES,
     "ninja",
     "corsheaders",
-    "django.contrib.admin",
+    "megapolis.apps.StaffSiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
