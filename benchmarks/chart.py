@@ -4,7 +4,7 @@ from xml.sax.saxutils import escape
 
 from benchmarks.compare import REQUESTS, Result
 
-WIDTH, LABELS, BAR, GAP, TOP = 760, 300, 16, 6, 34
+WIDTH, LABELS, BAR, GAP, TOP = 800, 330, 16, 6, 34
 COLOURS = {"megapolis": "#0b7a75", "hand-written": "#8a8f98"}
 OTHERS = "#c9a227"
 STYLE = """
