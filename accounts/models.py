@@ -115,3 +115,17 @@ class ApiSession(models.Model):
 
     def __str__(self) -> str:
         return f"session {self.pk}"
+
+
+class SignInAttempt(models.Model):
+    """An attempt to sign in to the admin that did not succeed, for a while (`accounts.sign_in`)."""
+
+    client = models.CharField(max_length=64)
+    account = models.CharField(max_length=64, help_text="A keyed hash of what was typed as email.")
+    attempted_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    class Meta:
+        indexes = (models.Index("client", "account", name="attempt_client"),)
+
+    def __str__(self) -> str:
+        return f"attempt {self.pk}"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from django.apps import AppConfig, apps
+from django.contrib.admin import apps as admin_apps
 
 from megapolis.environment import BASE_DIR
 
@@ -15,6 +16,13 @@ class MegapolisConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks."""
         from megapolis import checks  # noqa: F401, PLC0415
+
+
+class StaffSiteConfig(admin_apps.AdminConfig):
+    """Django's admin, with a site of our own."""
+
+    default = False
+    default_site = "megapolis.admin.site.StaffSite"
 
 
 def own_apps() -> list[AppConfig]:

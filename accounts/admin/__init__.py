@@ -1,0 +1,11 @@
+"""Users, their sessions, and the sign-in form, for staff."""
+
+from django.contrib import admin
+
+from accounts.admin.sessions import ApiSessionAdmin
+from accounts.admin.users import UserAdmin
+from accounts.forms import SignInForm
+
+__all__ = ["ApiSessionAdmin", "UserAdmin"]
+
+admin.site.login_form = SignInForm

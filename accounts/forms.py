@@ -1,0 +1,53 @@
+"""The forms with which staff sign in, and make and change users."""
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.forms import AdminUserCreationForm
+from django.core.exceptions import ValidationError
+
+from accounts import sign_in
+from accounts.models import EMAIL_MAX_LENGTH, User, normalize_email
+from megapolis.admin.site import TOO_MANY_ATTEMPTS
+
+if TYPE_CHECKING:
+    BaseAddForm = AdminUserCreationForm[User]
+else:
+    BaseAddForm = AdminUserCreationForm
+
+
+class EmailField(forms.EmailField):
+    """An address in the one spelling in which it is stored; empty is None."""
+
+    def to_python(self, value: Any) -> str | None:
+        """Normalise, before the validators look."""
+        return normalize_email(super().to_python(value))
+
+
+class UserAddForm(BaseAddForm):
+    """A new user, who may be given a password to sign in to the admin."""
+
+    email = EmailField(max_length=EMAIL_MAX_LENGTH)
+
+    class Meta:
+        model = User
+        fields = ("email",)
+
+
+class SignInForm(AdminAuthenticationForm):
+    """Signs staff in. What is wrong is never said, and trying is limited."""
+
+    def clean(self) -> dict[str, Any]:
+        """Judge email and password, unless it was tried too often."""
+        email, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
+        if not email or not password:
+            return super().clean()
+        address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
+        if not sign_in.begin_attempt(address=address, email=email):
+            raise ValidationError(
+                "Too many attempts. Please wait a quarter of an hour.", code=TOO_MANY_ATTEMPTS
+            )
+        cleaned = super().clean()
+        sign_in.forget_attempts(address=address, email=email)
+        return cleaned

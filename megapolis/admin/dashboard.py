@@ -1,0 +1,76 @@
+"""The first page: how many there are of each, how many are new, and the newest."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.core.cache import cache
+from django.http import HttpRequest
+from django.urls import reverse
+
+from megapolis.admin.chart import Chart
+from megapolis.admin.numbers import per_day, total
+from megapolis.admin.options import StaffAdmin
+
+NEWEST = 5
+CHART_SECONDS = 60
+"""How old a chart may be."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A row, and the page that shows it."""
+
+    text: str
+    url: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What the first page says about one model."""
+
+    name: str
+    url: str
+    total: str
+    chart: Chart | None
+    newest: list[Link]
+
+
+def panels(site: AdminSite, request: HttpRequest) -> list[Panel]:
+    """Return a panel for each model that has a `glance` and that this user may see."""
+    return [
+        _panel(model_admin)
+        for model_admin in site._registry.values()
+        if isinstance(model_admin, StaffAdmin)
+        and model_admin.glance
+        and model_admin.has_view_permission(request)
+    ]
+
+
+def _panel(model_admin: StaffAdmin) -> Panel:
+    model, opts = model_admin.model, model_admin.opts
+    url = f"admin:{opts.app_label}_{opts.model_name}"
+    newest = model._default_manager.order_by("-pk")[:NEWEST]
+    return Panel(
+        name=str(opts.verbose_name_plural),
+        url=reverse(f"{url}_changelist"),
+        total=total(model),
+        chart=cache.get_or_set(
+            f"chart-{opts.label_lower}", lambda: _chart(model_admin), CHART_SECONDS
+        ),
+        newest=[
+            Link(str(row), reverse(f"{url}_change", args=[row.pk]), _created(row)) for row in newest
+        ],
+    )
+
+
+def _chart(model_admin: StaffAdmin) -> Chart | None:
+    counts = per_day(model_admin.model, until=datetime.now(UTC).date())
+    return None if counts is None else Chart(model_admin.glance, counts)
+
+
+def _created(row: Any) -> datetime:
+    created_at: datetime = row.created_at
+    return created_at

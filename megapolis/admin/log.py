@@ -1,0 +1,56 @@
+"""Django's log of who changed what in the admin, to be read and nothing else."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from megapolis.admin.options import StaffAdmin
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(StaffAdmin):
+    """The log."""
+
+    list_display = ("action_time", "user", "action_flag", "content_type", "target", "what")
+    list_display_links = None
+    list_select_related = ("user", "content_type")
+    list_filter = ("action_flag", "content_type")
+    sortable_by = ()
+    search_fields = ("user__email", "object_repr")
+    search_help_text = "The beginning of an email of staff, or of what was changed."
+    actions = None
+
+    @admin.display(description="object")
+    def target(self, entry: LogEntry) -> str:
+        """What was changed, with a link if it is still there to be seen."""
+        url = None if entry.is_deletion() else entry.get_admin_url()
+        return (
+            format_html('<a href="{}">{}</a>', url, entry.object_repr)
+            if url
+            else (entry.object_repr)
+        )
+
+    @admin.display(description="change")
+    def what(self, entry: LogEntry) -> str:
+        """What was done, in words."""
+        return entry.get_change_message()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Search both by their beginning; emails are stored in lower case."""
+        by_whom = Q(user__email__startswith=search_term.strip().lower())
+        return queryset.filter(by_whom | Q(object_repr__startswith=search_term.strip())), False

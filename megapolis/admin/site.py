@@ -1,0 +1,40 @@
+"""The site at `/admin/`."""
+
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from megapolis import environment
+from megapolis.admin import dashboard
+
+TOO_MANY_ATTEMPTS = "too_many_attempts"
+"""The code of the sign-in form's error that makes the answer a 429."""
+
+
+class StaffSite(AdminSite):
+    """Django's admin site with a first page that answers at a glance."""
+
+    site_header = "Megapolis"
+    site_title = "Megapolis"
+    index_title = "At a glance"
+    index_template = "admin/dashboard.html"
+    site_url = "/docs" if environment.API_DOCS_ENABLED else None
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """Show the first page."""
+        panels = dashboard.panels(self, request)
+        return super().index(request, {"panels": panels, **(extra_context or {})})
+
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show or judge the sign-in form; 429 where it was filled in too often."""
+        response = super().login(request, extra_context)
+        form = (getattr(response, "context_data", None) or {}).get("form")
+        if form is not None and form.is_bound and form.has_error("__all__", TOO_MANY_ATTEMPTS):
+            response.status_code = 429
+        return response
