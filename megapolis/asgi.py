@@ -1,6 +1,7 @@
 """The ASGI application, with two doors: one for the API, one for staff.
 
-- `/admin/` and `/static/` go to Django's own handler with the classic middleware.
+- `/admin/` and `/static/` go to Django's own handler with the classic middleware. With
+  `ADMIN_ENABLED=false` only `/static/` does, where the interactive documentation has its files.
 - Everything else goes to the handler that never leaves the event loop (`megapolis.handler`).
 """
 
@@ -16,11 +17,11 @@ django.setup()
 from django.core.handlers.asgi import ASGIHandler
 
 from accounts import supabase
-from megapolis import database
+from megapolis import database, environment
 from megapolis.handler import NativeHandler, Receive, Scope, Send
 from megapolis.logger import logger
 
-STAFF_PATHS = ("/admin/", "/static/")
+STAFF_PATHS = ("/admin/", "/static/") if environment.ADMIN_ENABLED else ("/static/",)
 
 api_door = NativeHandler()
 staff_door = ASGIHandler()
@@ -32,7 +33,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await lifespan(receive, send)
     elif scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1000})
-    elif scope["path"].startswith(STAFF_PATHS) or scope["path"] == "/admin":
+    elif f"{scope['path']}/".startswith(STAFF_PATHS):
         await staff_door(scope, receive, send)
     else:
         await api_door(scope, receive, send)

@@ -1,0 +1,23 @@
+"""What staff see while the database is away."""
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.deprecation import MiddlewareMixin
+
+from megapolis.logger import logger
+
+RETRY_AFTER = 5
+
+
+class OutageMiddleware(MiddlewareMixin):
+    """Answers 503 with a page where Django would show a traceback, or nothing but 500."""
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Recognise an outage, and leave other exceptions to Django."""
+        if not isinstance(exception, OperationalError | InterfaceError):
+            return None
+        logger.error("{} {} failed: {}", request.method, request.path, str(exception).strip())
+        return render(
+            request, "admin/503.html", status=503, headers={"Retry-After": str(RETRY_AFTER)}
+        )
