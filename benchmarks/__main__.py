@@ -10,12 +10,14 @@ from benchmarks import access_log, catalogue, database, growth, report, tokens
 from benchmarks.bench import Bench, Conditions
 from benchmarks.check import WrongAnswerError
 from benchmarks.compare import compare
+from benchmarks.database import DatabaseError
 from benchmarks.placement import free, split
 from benchmarks.servers import ServerError
 from benchmarks.wrk import LoadError, require_wrk
 
 RESULTS = Path(__file__).with_name("results")
 BUSY = 0.5
+FAILURES = (LoadError, WrongAnswerError, ServerError, DatabaseError, ValueError)
 
 
 def main() -> None:
@@ -24,7 +26,7 @@ def main() -> None:
     try:
         require_wrk()
         options.run(options)
-    except (LoadError, WrongAnswerError, ServerError, ValueError) as error:
+    except FAILURES as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
 

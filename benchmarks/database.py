@@ -31,6 +31,10 @@ LOAD = """
         FROM generate_series(1, {widgets}) AS n ORDER BY n"""
 
 
+class DatabaseError(Exception):
+    """The service's migrations could not be applied."""
+
+
 @dataclass(frozen=True)
 class Database:
     """A database of the running server."""
@@ -75,19 +79,25 @@ def create(
 ) -> Database:
     """Create the database anew with the service's migrations, and load it.
 
-    `migrate` is the service's command; it finds the database by its DATABASE_URL.
+    `migrate` is the service's command; it finds the database by its DATABASE_URL. Raises
+    DatabaseError when it fails.
     """
     with psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True) as root:
         root.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         root.execute(f"CREATE DATABASE {name}")
     database = Database(socket=socket, name=name, widgets=widgets)
-    subprocess.run(
-        migrate,
-        cwd=CHECKOUT,
-        env={**os.environ, **environment, "DATABASE_URL": database.url},
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
+    try:
+        subprocess.run(
+            migrate,
+            cwd=CHECKOUT,
+            env={**os.environ, **environment, "DATABASE_URL": database.url},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise DatabaseError(
+            f"{' '.join(migrate)} failed; `make run` makes .venv: {error}"
+        ) from None
     with database.connect() as connection:
         connection.execute(LOAD.format(email=EMAIL, widgets=widgets))
         connection.execute("VACUUM (ANALYZE)")

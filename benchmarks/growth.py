@@ -99,18 +99,21 @@ def starts(python: str, bench: Bench) -> str:
 
 
 def workers(python: str, bench: Bench) -> str:
-    """Compare two workers with one, each on a core of its own where there are enough."""
-    rates, placements = [], []
-    for count in (1, 2):
-        bench.say(f"{count} worker(s)")
-        try:
-            placement = split(count)
-        except ValueError:
-            placement = free()
-        placed = replace(bench, conditions=replace(bench.conditions, placement=placement))
-        with placed.serving(megapolis(python, workers=count)) as running:
-            rates.append(placed.measure(running, "one").rate)
-        placements.append(f"{count}: {placement}")
-    one, two = rates
+    """Compare two workers with one, in rounds.
+
+    Where there are three cores or more, each worker has its own; else the kernel places all.
+    """
+    try:
+        placement = split(workers=2)
+    except ValueError:
+        placement = free()
+    placed = replace(bench, conditions=replace(bench.conditions, placement=placement))
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(bench.conditions.rounds):
+        for count, found in rates.items():
+            bench.say(f"{count} worker(s)")
+            with placed.serving(megapolis(python, workers=count)) as running:
+                found.append(placed.measure(running, "one").rate)
+    one, two = median(rates[1]), median(rates[2])
     figures = f"Two workers: {two:,.0f} requests/s; one: {one:,.0f}; ratio {two / one:.2f}"
-    return f"{figures} ({'; '.join(placements)})."
+    return f"{figures} ({placement})."

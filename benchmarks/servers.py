@@ -104,12 +104,12 @@ def _free_port() -> int:
 
 def _wait_for_answer(url: str, token: str, process: psutil.Popen) -> None:
     deadline = time.monotonic() + START_LIMIT
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            response = httpx.get(url, headers={"Authorization": f"Bearer {token}"})
-            if response.status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.01)
+    with httpx.Client(headers={"Authorization": f"Bearer {token}"}) as client:
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                if client.get(url).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.01)
     raise ServerError(f"The server did not answer {url} with 200; see {LOG}")
