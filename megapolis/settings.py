@@ -11,13 +11,13 @@ from django.utils.csp import CSP
 from environ import Env
 
 from megapolis import environment
-from megapolis.environment import BASE_DIR
 from megapolis.features import FEATURES
 from megapolis.logger import configure_logging
 
 configure_logging()
 LOGGING_CONFIG = None
 
+BASE_DIR = environment.BASE_DIR
 DEBUG = environment.ENVIRONMENT == "development"
 PRODUCTION = environment.ENVIRONMENT == "production"
 SECRET_KEY = environment.SECRET_KEY
@@ -131,7 +131,10 @@ CSRF_TRUSTED_ORIGINS = (
 X_FRAME_OPTIONS = "DENY"
 SECURE_CSP = {
     "default-src": [CSP.NONE],
-    **dict.fromkeys(("script-src", "style-src", "img-src", "connect-src"), [CSP.SELF]),
+    "script-src": [CSP.SELF],
+    "style-src": [CSP.SELF],
+    "img-src": [CSP.SELF],
+    "connect-src": [CSP.SELF],
     "form-action": [CSP.SELF],
     "base-uri": [CSP.NONE],
     "frame-ancestors": [CSP.NONE],
