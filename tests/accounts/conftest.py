@@ -25,9 +25,7 @@ def project() -> Iterator[FakeSupabase]:
 
 
 @pytest.fixture
-async def verifying(
-    project: FakeSupabase, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[None]:
+async def verifying(project: FakeSupabase, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """The service belongs to the project, and has no limit on exchanges."""
     from accounts import supabase
     from accounts.api import exchange_throttle
