@@ -81,13 +81,10 @@ class TestParse:
     )
     def test_takes_no_longer_than_five_milliseconds(self, make: Callable[[], str]) -> None:
         token = make()
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            with suppress(MalformedToken):
-                parse(token)
-            times.append(time.perf_counter() - start)
-        assert min(times) < 0.005
+        start = time.thread_time()
+        with suppress(MalformedToken):
+            parse(token)
+        assert time.thread_time() - start < 0.005
 
 
 class TestClaims:
@@ -138,12 +135,16 @@ class TestDecodeBase64url:
 
     @given(st.binary(max_size=12))
     def test_reads_no_other_spelling(self, text: bytes) -> None:
-        try:
-            data = decode_base64url(text)
-        except MalformedToken as error:
-            assert error.__context__ is None
-        else:
-            assert encode_base64url(data) == text
+        with suppress(MalformedToken):
+            assert encode_base64url(decode_base64url(text)) == text
+
+    @pytest.mark.parametrize(
+        "text", [b"A", b"AA=", b"AA==", b"AB", b"AAB", b"A A", b"AA\n", b"+/+/", b"A*AA", b"\xff"]
+    )
+    def test_refuses_what_is_not_canonical(self, text: bytes) -> None:
+        with pytest.raises(MalformedToken) as caught:
+            decode_base64url(text)
+        assert caught.value.__context__ is None
 
 
 class TestReadObject:

@@ -71,8 +71,11 @@ class TestReadKey:
 
     @pytest.mark.parametrize(
         ("algorithm", "names"),
-        [("ES256", ("kid", "kty", "crv", "x", "y")), ("RS256", ("kid", "kty", "n", "e"))]
-        + [("EdDSA", ("kid", "kty", "crv", "x"))],
+        [
+            ("ES256", ("kid", "kty", "crv", "x", "y")),
+            ("RS256", ("kid", "kty", "n", "e")),
+            ("EdDSA", ("kid", "kty", "crv", "x")),
+        ],
     )
     def test_skips_a_key_without_one_of_its_parts(
         self, algorithm: str, names: tuple[str, ...]
