@@ -193,7 +193,7 @@ def _translated_errors() -> Iterator[None]:
         yield
     except (PoolTimeout, TooManyRequests, PoolClosed, psycopg.OperationalError) as exc:
         raise DatabaseUnavailable from exc
-    except psycopg.DataError as exc:
+    except (psycopg.DataError, UnicodeEncodeError) as exc:
         raise ValueNotStorable from exc
     except psycopg.errors.ForeignKeyViolation as exc:
         raise ReferenceGone from exc

@@ -15,18 +15,29 @@ What Django computes in Python when it saves an object (`default=`, `auto_now`, 
 cascades) does not happen here: give such columns a `db_default`, or name them in `values`.
 """
 
+import re
 from collections.abc import Mapping
-from functools import cached_property
-from typing import Any, NamedTuple, cast
+from functools import cache, cached_property
+from re import Match
+from typing import Any, NamedTuple, NoReturn, cast
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Expression, Field, Model, QuerySet
 from django.db.models.constants import OnConflict
+from django.db.models.expressions import ExpressionList, OutputFieldIsNoneError
 from django.db.models.lookups import Lookup
 from django.db.models.sql import DeleteQuery, InsertQuery, Query, UpdateQuery
 from pydantic import TypeAdapter
 
 from megapolis import database
+
+
+class UntypedParam(OutputFieldIsNoneError, TypeError):
+    """A parameter stands where there is no column to take the type from."""
+
+    def __init__(self, name: str):
+        super().__init__(f'say the type of a parameter: Param("{name}", TextField()), or whichever')
 
 
 class Param(Expression):
@@ -43,6 +54,9 @@ class Param(Expression):
         self.name = name
         self.has_type = output_field is not None
 
+    def _resolve_output_field(self) -> NoReturn:
+        raise UntypedParam(self.name)
+
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         """Stand in the compiled SQL as one placeholder, and in its parameters as this object."""
         return "%s", [self]
@@ -50,7 +64,7 @@ class Param(Expression):
     @property
     def cast(self) -> str:
         """The type in PostgreSQL, without the length: a cast to varchar(9) would cut the value."""
-        db_type = self.output_field.cast_db_type(connections["default"]) or ""
+        db_type = self.output_field.cast_db_type(_dialect()) or ""
         return db_type.partition("(")[0] if db_type.startswith("varchar") else db_type
 
 
@@ -68,6 +82,8 @@ class Statement[Row]:
     reads = True
 
     def __init__(self, queryset: QuerySet[Any, Any], *, row: type[Row], limit: Param | None = None):
+        if limit and queryset.query.is_sliced:
+            raise TypeError("a statement with a limit takes a queryset that is not sliced")
         self.queryset = queryset
         self.row = row
         self.limit = limit
@@ -76,14 +92,18 @@ class Statement[Row]:
         """Return every row."""
         rows = await self._run(values)
         columns = self._columns
-        return self._rows.validate_python([dict(zip(columns, row, strict=True)) for row in rows])
+        return self._rows.validate_python(
+            [dict(zip(columns, row, strict=True)) for row in rows], by_name=True
+        )
 
     async def one_or_none(self, **values: Any) -> Row | None:
         """Return the first row, or None where there is none."""
         rows = await self._run(values)
         if not rows:
             return None
-        return self._row.validate_python(dict(zip(self._columns, rows[0], strict=True)))
+        return self._row.validate_python(
+            dict(zip(self._columns, rows[0], strict=True)), by_name=True
+        )
 
     async def one(self, **values: Any) -> Row:
         """Return the first row; `LookupError` where there is none."""
@@ -100,7 +120,7 @@ class Statement[Row]:
     def compiled(self) -> Compiled:
         """The SQL as PostgreSQL gets it. Look at `.compiled.sql` when you wonder."""
         query = self._query()
-        _type_params(query.where)
+        _type_params(query)
         return _compile(query, suffix=self._suffix())
 
     def _query(self) -> Query:
@@ -136,8 +156,7 @@ class _Write[Row](Statement[Row]):
     reads = False
 
     def _suffix(self) -> tuple[str, list[Any]]:
-        connection, meta = connections["default"], self.queryset.model._meta
-        quote = connection.ops.quote_name
+        meta, quote = self.queryset.model._meta, _dialect().ops.quote_name
         columns = (f"{quote(meta.db_table)}.{quote(meta.get_field(name).column)}"
                    for name in self._columns)  # fmt: skip
         return f" RETURNING {', '.join(columns)}", []
@@ -160,6 +179,8 @@ class Insert[Row](_Write[Row]):
         unique: tuple[str, ...] = (),
         update: tuple[str, ...] = (),
     ):
+        if bool(unique) != bool(update):
+            raise TypeError("unique and update go together: which row exists, and what changes")
         super().__init__(model._default_manager.all(), row=row)
         self.values = values
         self.unique = unique
@@ -204,31 +225,52 @@ class Delete[Row](_Write[Row]):
         return self.queryset.query.chain(DeleteQuery)
 
 
-def _typed(value: Any, field: Any) -> Any:
+def _typed(value: Any, column: Any) -> Any:
+    """Return the value, which if it is a parameter has the type of the column or field."""
     if isinstance(value, Param) and not value.has_type:
-        return Param(value.name, field)
+        return Param(value.name, getattr(column, "output_field", column))
     return value
 
 
 def _type_params(node: Any) -> None:
     """Give each parameter that is compared with a column the type of the column."""
     if isinstance(node, Lookup):
-        node.rhs = _typed(node.rhs, node.lhs.output_field)
-    for child in getattr(node, "children", ()):
+        if isinstance(node.rhs, ExpressionList):
+            values = [_typed(value, node.lhs) for value in node.rhs.get_source_expressions()]
+            node.rhs.set_source_expressions(values)
+        else:
+            node.rhs = _typed(node.rhs, node.lhs)
+    if isinstance(node, Query):
+        children = [node.where, *node.annotations.values()]
+    else:
+        children = getattr(node, "get_source_expressions", list)()
+    for child in children:
         _type_params(child)
 
 
+@cache
+def _dialect() -> BaseDatabaseWrapper:
+    """Return Django's PostgreSQL, which never connects and has no objection to FOR UPDATE."""
+    connection = connections["default"].copy()
+    connection.get_autocommit = lambda: False  # type: ignore[method-assign]
+    return connection
+
+
 def _compile(query: Query, *, suffix: tuple[str, list[Any]]) -> Compiled:
-    compiler: Any = query.get_compiler(connection=connections["default"])
+    compiler: Any = query.get_compiler(connection=_dialect(), elide_empty=False)
     compiled = compiler.as_sql()
     sql, arguments = compiled[0] if isinstance(compiled, list) else compiled
-    sql, arguments = sql + suffix[0], [*arguments, *suffix[1]]
-    head, *rest = sql.split("%s")
-    for number, (argument, text) in enumerate(zip(arguments, rest, strict=True), start=1):
-        cast_to = f"::{argument.cast}" if isinstance(argument, Param) else ""
-        head += f"${number}{cast_to}{text}"
+    arguments = [*arguments, *suffix[1]]
+    numbered = enumerate(arguments, start=1)
+
+    def replace(match: Match[str]) -> str:
+        if match[0] == "%%":
+            return "%"
+        number, argument = next(numbered)
+        return f"${number}::{argument.cast}" if isinstance(argument, Param) else f"${number}"
+
     return Compiled(
-        head.replace("%%", "%").encode(),
+        re.sub("%[s%]", replace, sql + suffix[0]).encode(),
         tuple(arguments),
         frozenset(a.name for a in arguments if isinstance(a, Param)),
     )
