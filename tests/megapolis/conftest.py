@@ -1,0 +1,85 @@
+"""What the tests of the project's own machinery get besides."""
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+type OpenPool = Callable[..., Any]
+
+
+@pytest.fixture
+def door(settings: Any) -> Any:
+    """The API door, with ordinary Django views behind it."""
+    from megapolis.handler import NativeHandler
+
+    settings.ROOT_URLCONF = "tests.megapolis.stock_urls"
+    return NativeHandler()
+
+
+@pytest.fixture
+def orm(db: None, django_db_blocker: Any) -> Iterator[None]:
+    """Views may use the ordinary ORM, each thread with a connection of its own."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture
+async def observer(db: None) -> AsyncIterator["psycopg.AsyncConnection[Any]"]:
+    """A connection to the database of the tests that belongs to no pool."""
+    from megapolis import database
+
+    parameters = database._connection_parameters()
+    parameters.pop("cursor_factory")
+    connection = await psycopg.AsyncConnection.connect(**parameters)
+    async with connection:
+        yield connection
+
+
+@pytest.fixture
+async def open_pool(db: None) -> AsyncIterator[OpenPool]:
+    """`await open_pool(size=1)` puts a pool in place whose connections are named "own pool"."""
+    from megapolis import database, environment
+
+    ordinary = database._connection_parameters
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(database, "_pool", None)
+
+        async def open_own(*, size: int = 2, **parameters: Any) -> Any:
+            monkeypatch.setattr(environment, "DATABASE_POOL_SIZE", size)
+            monkeypatch.setattr(
+                database,
+                "_connection_parameters",
+                lambda: ordinary() | {"application_name": "own pool"} | parameters,
+            )
+            await database.open_pool()
+            return database._pool
+
+        yield open_own
+        await database.close_pool()
+
+
+@pytest.fixture
+def started_threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The name of each thread that is started meanwhile."""
+    names: list[str] = []
+    start = threading.Thread.start
+
+    def record(thread: threading.Thread) -> None:
+        names.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", record)
+    return names
+
+
+@pytest.fixture
+async def samples(observer: "psycopg.AsyncConnection[Any]") -> AsyncIterator[None]:
+    """The table of `tests.megapolis.samples`, empty."""
+    from tests.megapolis.samples import CREATE_TABLE
+
+    await observer.execute(CREATE_TABLE)
+    yield
+    await observer.execute(b"DROP TABLE samples")

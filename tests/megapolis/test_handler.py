@@ -1,0 +1,158 @@
+"""The API door: what it answers, and what it does when something goes wrong."""
+
+import json
+from typing import Any
+
+import pytest
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from megapolis import handler
+from megapolis.handler import NativeHandler
+from tests.megapolis.exchange import Exchange
+from tests.megapolis.stock_urls import SECRET
+
+
+class TestStockViews:
+    @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume synchronous")
+    @pytest.mark.parametrize(
+        "path", ["/sync", "/async", "/class/7", "/template", "/file", "/redirect", "/no-content"]
+    )
+    @pytest.mark.parametrize(
+        ("method", "query", "body"),
+        [("GET", b"", b""), ("GET", b"a=1&b=%C3%A9", b""), ("POST", b"", b'{"a": 1}')],
+    )
+    async def test_answer_as_behind_djangos_own_handler(
+        self, settings: Any, path: str, method: str, query: bytes, body: bytes
+    ) -> None:
+        settings.ROOT_URLCONF = "tests.megapolis.stock_urls"
+        settings.MIDDLEWARE = settings.API_MIDDLEWARE = []
+        exchanges = [Exchange(path, method=method, query=query, body=body) for _ in range(2)]
+
+        ours = await exchanges[0].run(NativeHandler())
+        djangos = await exchanges[1].run(ASGIHandler())
+
+        assert ours.status == djangos.status
+        assert ours.is_complete
+        if path != "/sync":  # which names its thread
+            assert ours.content == djangos.content
+        added = {} if path == "/no-content" else {"Content-Length": str(len(ours.content))}
+        expected = {**added, **djangos.headers}
+        if path == "/no-content":
+            expected.pop("Content-Type")
+        assert ours.headers == expected
+
+    async def test_know_the_prefix_under_which_a_proxy_mounts_the_service(self, door: Any) -> None:
+        exchange = Exchange("/prefix/class/7")
+        exchange.scope["root_path"] = "/prefix"
+
+        await exchange.run(door)
+
+        assert json.loads(exchange.content)["here"] == "/prefix/class/7"
+
+    async def test_refused_method_is_a_problem(self, door: Any) -> None:
+        exchange = await Exchange("/only-get", method="PUT").run(door)
+
+        assert exchange.status == 405
+        assert exchange.headers["Allow"] == "GET, HEAD, OPTIONS"
+        assert exchange.problem["detail"] == "PUT is not supported here"
+
+
+class TestExceptions:
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [("404", 404), ("403", 403), ("400", 400), ("suspicious", 400), ("413", 413)],
+    )
+    async def test_of_django_are_problems(
+        self, door: Any, log: list[str], path: str, status: int
+    ) -> None:
+        exchange = await Exchange(f"/{path}").run(door)
+
+        assert exchange.status == exchange.problem["status"] == status
+        assert SECRET.encode() not in exchange.content
+        assert not any("Traceback" in line for line in log)
+
+    @pytest.mark.parametrize("path", ["/raises", "/sync-raises"])
+    async def test_that_nobody_foresaw_are_logged_once_and_not_told(
+        self, door: Any, log: list[str], path: str
+    ) -> None:
+        exchange = await Exchange(path).run(door)
+
+        [line] = [line for line in log if SECRET in line]
+        assert line.startswith(f"ERROR GET {path} failed\n")
+        assert "Traceback" in line
+        assert exchange.problem == {
+            "type": "about:blank",
+            "title": "Internal Server Error",
+            "status": 500,
+            "detail": "Internal server error",
+            "request_id": exchange.headers["X-Request-ID"],
+        }
+
+    async def test_of_a_view_that_returns_nothing(self, door: Any, log: list[str]) -> None:
+        exchange = await Exchange("/nothing").run(door)
+
+        assert exchange.problem["status"] == 500
+        assert any("returned None instead" in line for line in log)
+
+    async def test_of_a_middleware_are_problems_too(self, settings: Any, log: list[str]) -> None:
+        settings.ROOT_URLCONF = "tests.megapolis.stock_urls"
+        settings.API_MIDDLEWARE = [
+            "megapolis.middleware.security_headers",
+            f"{__name__}.broken_middleware",
+        ]
+
+        exchange = await Exchange("/async").run(NativeHandler())
+
+        assert exchange.problem["status"] == 500
+        assert exchange.headers["X-Content-Type-Options"] == "nosniff"
+        assert len([line for line in log if SECRET in line]) == 1
+
+    async def test_reach_the_developer_if_the_settings_say_so(
+        self, door: Any, settings: Any
+    ) -> None:
+        settings.DEBUG_PROPAGATE_EXCEPTIONS = True
+
+        with pytest.raises(RuntimeError, match=SECRET):
+            await Exchange("/raises").run(door)
+
+
+class TestRequest:
+    async def test_with_a_foreign_host_is_refused(self, door: Any) -> None:
+        for host in ("evil.example", "a b", "127.0.0.1:x", ""):
+            exchange = await Exchange("/async", headers={"host": host}).run(door)
+
+            assert exchange.problem["status"] == 400, host
+
+    async def test_with_a_query_that_is_not_utf_8_is_refused(self, door: Any) -> None:
+        exchange = await Exchange("/async", query=b"a=\xff").run(door)
+
+        assert exchange.problem["status"] == 400
+        assert exchange.problem["detail"] == "The query string is not UTF-8"
+
+    async def test_with_a_length_that_is_no_number_is_refused(self, door: Any) -> None:
+        exchange = Exchange("/async", method="POST", headers={"content-length": "ten"})
+
+        await exchange.run(door)
+
+        assert exchange.problem["status"] == 400
+
+    async def test_is_what_middleware_leaves_out(self, settings: Any) -> None:
+        settings.ROOT_URLCONF = "tests.megapolis.stock_urls"
+        settings.API_MIDDLEWARE = [f"{__name__}.unused_middleware"]
+
+        assert (await Exchange("/async").run(NativeHandler())).status == 200
+
+
+def broken_middleware(get_response: handler.AsyncView) -> handler.AsyncView:
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        raise RuntimeError(SECRET)
+
+    return middleware
+
+
+def unused_middleware(get_response: handler.AsyncView) -> handler.AsyncView:
+    from django.core.exceptions import MiddlewareNotUsed
+
+    raise MiddlewareNotUsed

@@ -1,0 +1,160 @@
+"""The body of a request: bounded while it streams in, and given up when the client is gone."""
+
+import asyncio
+import json
+import tempfile
+from typing import Any
+
+import pytest
+
+from tests.megapolis.exchange import Exchange
+
+LIMIT = 1024
+
+
+@pytest.fixture(autouse=True)
+def limit(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small limit, and no way to the disk."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    settings.API_BODY_MAX_BYTES = LIMIT
+    for name in ("SpooledTemporaryFile", "TemporaryFile", "NamedTemporaryFile", "mkstemp"):
+        monkeypatch.setattr(tempfile, name, refuse)
+
+
+class TestBody:
+    async def test_reaches_the_view_whole(self, door: Any) -> None:
+        exchange = Exchange("/async", method="POST", body=None)
+        for chunk in (b"a" * 1000, b"", b"b" * 23):
+            exchange.say(chunk, more=True)
+        exchange.say(b"c")
+
+        await exchange.run(door)
+
+        assert str(b"a" * 1000 + b"b" * 23 + b"c") in exchange.content.decode()
+
+    async def test_declared_too_large_is_refused_before_it_is_read(self, door: Any) -> None:
+        exchange = Exchange(
+            "/async", method="POST", headers={"content-length": str(LIMIT + 1)}, body=None
+        )
+
+        await exchange.run(door)
+
+        assert exchange.received == 0
+        assert exchange.status == 413
+        assert exchange.problem["title"] == "Content Too Large"
+        assert exchange.headers["Connection"] == "close"
+        assert exchange.headers["X-Request-ID"] == exchange.problem["request_id"]
+
+    async def test_that_grows_too_large_is_refused_as_soon_as_it_is(self, door: Any) -> None:
+        exchange = Exchange("/async", method="POST", body=None)
+        for _ in range(4):
+            exchange.say(b"a" * (LIMIT // 2), more=True)
+
+        await exchange.run(door)
+
+        assert exchange.received == 3
+        assert (exchange.status, exchange.headers["Connection"]) == (413, "close")
+
+    async def test_may_be_larger_where_the_settings_say_so(self, door: Any, settings: Any) -> None:
+        settings.API_BODY_LIMITS = {"/async": LIMIT + 1}
+
+        larger = await Exchange("/async", method="POST", body=b"a" * (LIMIT + 1)).run(door)
+        elsewhere = await Exchange("/sync", method="POST", body=b"a" * (LIMIT + 1)).run(door)
+
+        assert (larger.status, elsewhere.status) == (200, 413)
+
+    @pytest.mark.parametrize("length", ["ten", "-", "1e3", "9" * 5000, ""])
+    async def test_whose_length_is_no_number_is_refused(self, door: Any, length: str) -> None:
+        headers = {"content-length": length}
+
+        exchange = await Exchange("/async", method="POST", headers=headers).run(door)
+
+        assert exchange.status in {400, 413}
+        assert exchange.problem
+
+
+class TestClientThatHangsUp:
+    async def test_before_its_body_is_there_gets_nothing(self, door: Any) -> None:
+        exchange = Exchange("/async", method="POST", body=None)
+        exchange.say(b"a", more=True)
+        exchange.hang_up()
+
+        await exchange.run(door)
+
+        assert exchange.sent == []
+
+    async def test_cancels_the_view_whose_connection_goes_back_clean(
+        self, door: Any, open_pool: Any
+    ) -> None:
+        pool = await open_pool(size=1)
+        exchange = Exchange("/query-then-wait")
+
+        pid = await exchange.run_until_hang_up(door)
+
+        assert exchange.sent == []
+        assert pool.get_stats()["pool_available"] == 1
+        again = await Exchange("/backend").run(door)
+        assert json.loads(again.content) == {"pid": pid, "in_transaction": False}
+
+    async def test_cancels_the_stream_and_closes_the_response(self, door: Any) -> None:
+        exchange = Exchange("/stream-then-wait")
+
+        await exchange.run_until_hang_up(door)
+
+        assert exchange.content == b"one "
+        assert not exchange.is_complete
+        assert exchange.closed.is_set()
+
+    async def test_is_noticed_though_more_of_a_refused_body_comes_first(self, door: Any) -> None:
+        exchange = Exchange("/stream-then-wait")
+        exchange.say(b"more than was announced")
+
+        await exchange.run_until_hang_up(door)
+
+        assert exchange.closed.is_set()
+
+    async def test_like_a_server_that_stops_leaves_nothing_open(
+        self, door: Any, open_pool: Any
+    ) -> None:
+        pool = await open_pool(size=1)
+        exchange = Exchange("/query-then-wait")
+        task = asyncio.create_task(exchange.run(door))
+        await exchange.reached
+
+        task.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert pool.get_stats()["pool_available"] == 1
+
+
+class TestStream:
+    @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume synchronous")
+    @pytest.mark.parametrize(
+        ("path", "content"), [("/async-stream", b"one two three"), ("/sync-stream", b"one two")]
+    )
+    async def test_is_sent_part_by_part(self, door: Any, path: str, content: bytes) -> None:
+        exchange = await Exchange(path).run(door)
+
+        assert exchange.content == content
+        assert exchange.is_complete
+        assert "Content-Length" not in exchange.headers
+        assert len([message for message in exchange.sent if message.get("body")]) > 1
+
+    async def test_that_breaks_is_not_completed(self, door: Any) -> None:
+        exchange = Exchange("/broken-stream")
+
+        with pytest.raises(RuntimeError):
+            await exchange.run(door)
+
+        assert exchange.content == b"one "
+        assert not exchange.is_complete
+
+    async def test_is_closed_whatever_its_closers_do(self, door: Any) -> None:
+        exchange = await Exchange("/badly-closed").run(door)
+
+        assert exchange.is_complete
+        assert exchange.closed.is_set()
