@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.database import Database
 from benchmarks.placement import Placement
@@ -52,6 +52,7 @@ class Bench:
 
         Raises LoadError when any request failed, for a server that refuses is fast.
         """
+        before = running.cpu_seconds()
         found = measure(
             Target(running.url, self.token, self.database.widgets),
             kind,
@@ -61,7 +62,7 @@ class Bench:
         )
         if found.failed:
             raise LoadError(f"{found.failed} of {found.requests} requests ({kind}) failed.")
-        return found
+        return replace(found, cpu_us=(running.cpu_seconds() - before) / found.requests * 1e6)
 
     def measure(self, running: Running, kind: str) -> Measurement:
         """Warm the server up with the same requests, measure, and remove what was created."""

@@ -30,6 +30,10 @@ class Result:
         """The median of the answers per second."""
         return median(each.rate for each in self.measurements[request])
 
+    def cpu(self, request: str) -> float:
+        """The median of the server's processor time for each request, in microseconds."""
+        return median(each.cpu_us for each in self.measurements[request])
+
     def p50(self, request: str) -> float:
         """The median of the rounds' median latency, in milliseconds."""
         return median(each.p50_ms for each in self.measurements[request])

@@ -32,8 +32,8 @@ def write(folder: Path, name: str, results: dict[str, Result], conditions: Condi
     }
     (folder / f"{name}.json").write_text(json.dumps(raw, indent=1) + "\n")
     facts_list = "\n".join(f"- {key}: {value}" for key, value in facts.items())
-    sections = [rates(results), ratios(results), latencies(results), facts_list]
-    (folder / f"{name}.md").write_text("\n\n".join(filter(None, sections)) + "\n")
+    sections = [rates(results), ratios(results), costs(results), latencies(results)]
+    (folder / f"{name}.md").write_text("\n\n".join(filter(None, [*sections, facts_list])) + "\n")
     (folder / f"{name}.svg").write_text(draw(results))
 
 
@@ -63,6 +63,19 @@ def rates(results: dict[str, Result]) -> str:
         memory = [f"{max(result.rss_mib):.0f} MiB", f"{max(result.pss_mib):.0f} MiB"]
         lines.append(_row(result.title, *figures, *memory, f"{min(result.started_in):.2f} s"))
     return "\n".join(lines)
+
+
+def costs(results: dict[str, Result]) -> str:
+    """Return the table of processor time."""
+    titles = [
+        _row("server's CPU per request, µs", *REQUESTS),
+        _row("---", *["---:"] * len(REQUESTS)),
+    ]
+    rows = [
+        _row(result.title, *[f"{result.cpu(name):,.0f}" for name in REQUESTS])
+        for result in results.values()
+    ]
+    return "\n".join([*titles, *rows])
 
 
 def latencies(results: dict[str, Result]) -> str:

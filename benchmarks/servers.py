@@ -47,9 +47,16 @@ class Running:
 
         RSS counts pages that processes share once for each of them; PSS counts them once.
         """
-        tree = [self.process, *self.process.children(recursive=True)]
-        used = [process.memory_full_info() for process in tree]
+        used = [process.memory_full_info() for process in self._tree()]
         return sum(each.rss for each in used) / 2**20, sum(each.pss for each in used) / 2**20
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the process tree has used so far."""
+        used = [process.cpu_times() for process in self._tree()]
+        return sum(each.user + each.system for each in used)
+
+    def _tree(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
 
 
 @contextmanager
