@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import sys
 from pathlib import Path
 
 EMPTY_SECRET = re.compile(r"^(SECRET_KEY|JWT_SECRET_KEY)=$", re.MULTILINE)
@@ -15,6 +16,8 @@ def main() -> None:
         file = os.open(".env", os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode=0o600)
     except FileExistsError:
         return
+    except OSError as error:
+        sys.exit(f"make: .env cannot be written: {error.strerror}.")
     with os.fdopen(file, "w", encoding="utf-8") as env:
         env.write(text)
     print("Wrote .env with new secrets.")

@@ -41,11 +41,15 @@ def tools(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make(copy: Path, tools: Path) -> Any:
+    # This test may itself run under `make test`.
+    inherited = ("MAKE", "MFLAGS", "PYTHON")
+    outside = {name: text for name, text in os.environ.items() if not name.startswith(inherited)}
+
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [tools / "make", *arguments],
             cwd=copy,
-            env={"PATH": str(tools), "LC_ALL": "C"},
+            env={**outside, "PATH": str(tools), "LC_ALL": "C"},
             capture_output=True,
             text=True,
             check=False,

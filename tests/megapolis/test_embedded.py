@@ -49,22 +49,26 @@ def server(folder: Path) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def spawn(folder: Path) -> Iterator[Any]:
-    """`spawn()` starts a process that uses the server and returns once it has joined."""
+    """`spawn(2)` starts two processes at once that use the server; they have joined then."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start() -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", dedent(USER), str(folder)],
-            cwd=environment.BASE_DIR,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        processes.append(process)
-        assert process.stdout
-        assert process.stdout.readline() == "joined\n"
-        return process
+    def start(number: int) -> list[subprocess.Popen[str]]:
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-c", dedent(USER), str(folder)],
+                cwd=environment.BASE_DIR,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            for _ in range(number)
+        ]
+        processes.extend(started)
+        for process in started:
+            assert process.stdout
+            assert process.stdout.readline() == "joined\n"
+        return started
 
     yield start
     for process in processes:
@@ -154,7 +158,7 @@ class TestSharing:
     def test_the_last_process_to_leave_stops_the_server(
         self, spawn: Any, server: EmbeddedServer
     ) -> None:
-        first, second = spawn(), spawn()
+        first, second = spawn(2)
         first.communicate()
         assert is_running(server)
         second.communicate()
@@ -164,7 +168,7 @@ class TestSharing:
     def test_a_signal_is_a_way_to_leave(
         self, spawn: Any, server: EmbeddedServer, number: signal.Signals
     ) -> None:
-        process = spawn()
+        (process,) = spawn(1)
         process.send_signal(number)
         process.wait()
         assert not is_running(server)
@@ -172,7 +176,7 @@ class TestSharing:
     def test_a_killed_process_does_not_count_as_a_user(
         self, spawn: Any, server: EmbeddedServer
     ) -> None:
-        killed, other = spawn(), spawn()
+        killed, other = spawn(2)
         killed.kill()
         killed.wait()
         other.communicate()
@@ -181,7 +185,7 @@ class TestSharing:
     def test_what_a_killed_process_left_running_is_joined(
         self, spawn: Any, server: EmbeddedServer
     ) -> None:
-        killed = spawn()
+        (killed,) = spawn(1)
         killed.kill()
         killed.wait()
         assert is_running(server)
