@@ -13,16 +13,20 @@ import django
 import httpx
 import pytest
 
+from megapolis.features import FEATURES
+
 os.environ["ENVIRONMENT"] = "test"
 os.environ["DJANGO_SETTINGS_MODULE"] = "megapolis.settings"
 
 BASE_URL = "http://127.0.0.1"
 
+type MakeUser = Callable[..., Awaitable[Any]]
+type MakeToken = Callable[..., Awaitable[str]]
 type MakeClient = Callable[..., Awaitable[httpx.AsyncClient]]
 
+django.setup()
 
-def pytest_configure() -> None:
-    django.setup()
+pytest_plugins = [f"tests.{feature}.factories" for feature in FEATURES if feature != "accounts"]
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +77,22 @@ async def make_client(application: Any) -> AsyncIterator[MakeClient]:
     yield make
     for client in clients:
         await client.aclose()
+
+
+@pytest.fixture
+def make_user(db: None) -> MakeUser:
+    """`await make_user(is_staff=True)` inserts a user; every column can be given."""
+    from tests import factories
+
+    return factories.make_user
+
+
+@pytest.fixture
+def make_token(db: None) -> MakeToken:
+    """`await make_token(user)` returns a token of the user."""
+    from tests import factories
+
+    return factories.make_token
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ from pydantic import BaseModel
 from accounts import tokens
 from accounts.models import ApiSession, User
 from megapolis.statements import Insert, Param
-from widgets import statements as widget_statements
-from widgets.schemas import WidgetResponse
+from tests.widgets.factories import make_widget as make_widget  # noqa: PLC0414 - re-exported
 
 _numbers = count(1)
 
@@ -85,11 +84,4 @@ async def make_token(user: UserRow, session: SessionRow | None = None) -> str:
         email=user.email,
         session_id=session.id,
         expires_at=session.expires_at,
-    )
-
-
-async def make_widget(owner: UserRow, *, name: str | None = None) -> WidgetResponse:
-    """Insert a widget, whose name is made up if none is given."""
-    return await widget_statements.create_widget.one(
-        owner_id=owner.id, name=name or f"Widget {next(_numbers)}"
     )

@@ -2,6 +2,6 @@ from django.apps import AppConfig
 
 
 class WidgetsConfig(AppConfig):
-    """The first feature, and the model for every other."""
+    """Named things that somebody owns."""
 
     name = "widgets"

@@ -6,6 +6,7 @@ import httpx
 
 from tests import factories
 from tests.conftest import MakeClient
+from tests.widgets.factories import MakeWidget
 
 
 class TestCreateWidget:
@@ -43,10 +44,10 @@ class TestCreateWidget:
 
 class TestUpdateWidget:
     async def test_refuses_somebody_elses_widget(
-        self, client: httpx.AsyncClient, make_client: MakeClient
+        self, client: httpx.AsyncClient, make_client: MakeClient, make_widget: MakeWidget
     ) -> None:
         other = await factories.make_user()
-        widget = await factories.make_widget(other)
+        widget = await make_widget(other)
 
         response = await client.patch(f"/widgets/{widget.id}", json={"name": "Mine"})
 
