@@ -1,0 +1,145 @@
+"""Our own token, by the function that reads it. `test_auth` sends the same over HTTP."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from jwt.utils import base64url_decode
+
+from accounts import tokens
+from megapolis import environment
+from tests.accounts.forgeries import FORGERIES, Forgery, bit_flips, claims, signed
+
+NOW = 1_800_000_000
+MOMENT = datetime.fromtimestamp(NOW, UTC)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is half a second past NOW."""
+    monkeypatch.setattr(tokens, "time", lambda: NOW + 0.5)
+
+
+def timed(**times: object) -> str:
+    return signed(claims(user_id=7, session_id=8) | {"iat": NOW, "exp": NOW + 1} | times)
+
+
+def parts(token: str) -> list[object]:
+    return [json.loads(base64url_decode(part)) for part in token.split(".")[:2]]
+
+
+class TestIssue:
+    @pytest.mark.usefixtures("clock")
+    def test_writes_these_fields_and_no_others(self) -> None:
+        expires_at = MOMENT + timedelta(days=30, microseconds=999_999)
+        token = tokens.issue(
+            user_id=7, email="ada@example.com", session_id=8, expires_at=expires_at
+        )
+
+        header, written = parts(token)
+        assert header == {"alg": "HS256", "typ": "JWT"}
+        assert written == {
+            "sub": "7",
+            "email": "ada@example.com",
+            "exp": NOW + 30 * 24 * 60 * 60,
+            "iat": NOW,
+            "iss": "megapolis",
+            "aud": "megapolis-api",
+            "sid": "8",
+        }
+        assert token == signed(written)
+
+    def test_leaves_the_email_empty_where_there_is_none(self) -> None:
+        token = tokens.issue(user_id=7, email=None, session_id=8, expires_at=tokens.expiry())
+        claims = parts(token)[1]
+        assert isinstance(claims, dict)
+        assert claims["email"] == ""
+
+    @given(
+        st.integers(1, 2**63 - 1),
+        st.integers(1, 2**63 - 1),
+        st.none() | st.emails() | st.text(st.characters(exclude_categories=["Cs"])),
+    )
+    @example(2**63 - 1, 2**63 - 1, "\u00e9@example.com")
+    def test_writes_what_is_read(self, user_id: int, session_id: int, email: str | None) -> None:
+        token = tokens.issue(
+            user_id=user_id, email=email, session_id=session_id, expires_at=tokens.expiry()
+        )
+        assert tokens.read(token) == tokens.Claims(user_id=user_id, session_id=session_id)
+
+
+class TestExpiry:
+    def test_is_thirty_days_from_now(self) -> None:
+        assert timedelta(days=environment.JWT_LIFETIME_DAYS) == timedelta(days=30)
+        earliest = datetime.now(UTC) + timedelta(days=30)
+        found = tokens.expiry()
+        assert earliest <= found <= datetime.now(UTC) + timedelta(days=30)
+        assert found.tzinfo is UTC
+
+
+class TestRead:
+    def test_returns_what_the_token_says(self) -> None:
+        token = signed(claims(user_id=7, session_id=8))
+        assert tokens.read(token) == tokens.Claims(user_id=7, session_id=8)
+
+    @pytest.mark.usefixtures("clock")
+    @pytest.mark.parametrize("times", [{"iat": NOW}, {"iat": 0}, {"exp": NOW + 1}, {"exp": 2**80}])
+    def test_takes_a_token_that_is_in_force(self, times: dict[str, int]) -> None:
+        assert tokens.read(timed(**times)).user_id == 7
+
+    @pytest.mark.usefixtures("clock")
+    @pytest.mark.parametrize("times", [{"iat": NOW + 1}, {"exp": NOW}, {"exp": NOW - 1}])
+    def test_has_no_leeway(self, times: dict[str, int]) -> None:
+        with pytest.raises(tokens.InvalidToken):
+            tokens.read(timed(**times))
+
+    def test_counts_the_second_of_the_expiry_as_past(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tokens, "time", lambda: float(NOW + 1))
+        with pytest.raises(tokens.InvalidToken):
+            tokens.read(timed())
+
+    def test_counts_the_second_of_the_issue_as_present(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tokens, "time", lambda: float(NOW))
+        assert tokens.read(timed()).session_id == 8
+
+    @pytest.mark.parametrize("forgery", FORGERIES, ids=lambda forgery: forgery.name)
+    def test_refuses_whatever_is_forged(self, forgery: Forgery) -> None:
+        token = forgery.token(claims(user_id=7, session_id=8))
+        with pytest.raises(tokens.InvalidToken) as caught:
+            tokens.read(token)
+
+        error = caught.value
+        assert (error.status, error.detail) == (401, "Invalid or expired token")
+        assert error.headers == {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        assert error.__suppress_context__
+        shown = repr((error, error.__context__, vars(error)))
+        assert not [part for part in token.split(".") if len(part) >= 8 and part in shown]
+
+    def test_refuses_a_hundred_and_fifty_forgeries_and_more(self) -> None:
+        names = Counter(forgery.name for forgery in FORGERIES)
+        assert len(names) >= 150
+        assert [name for name, count in names.items() if count > 1] == []
+
+    def test_refuses_every_token_of_which_one_bit_is_flipped(self) -> None:
+        good = signed(claims(user_id=7, session_id=8))
+        assert tokens.read(good).user_id == 7
+        accepted = []
+        for token in bit_flips(good):
+            try:
+                tokens.read(token)
+            except tokens.InvalidToken:
+                continue
+            accepted.append(token)
+        assert accepted == []
+
+    @given(st.text() | st.text(st.sampled_from('eyJ.A-_=0{}" ')))
+    @example("")
+    @example("\ud800.\ud800.\ud800")
+    def test_refuses_any_text_without_another_exception(self, text: str) -> None:
+        with pytest.raises(tokens.InvalidToken):
+            tokens.read(text)
