@@ -50,7 +50,7 @@ class EmbeddedServer:
         self.folder = folder
         self.data = folder / "data"
         self.log = folder / "server.log"
-        self.settings = SETTINGS if durable else SETTINGS + FORGETFUL
+        self.durable = durable
         self._membership: IO[str] | None = None
         self._process = 0
 
@@ -137,7 +137,8 @@ class EmbeddedServer:
         if self.socket_folder != self.data:
             self._private(self.socket_folder)
             socket = str(self.socket_folder)
-        settings = (*self.settings, f"unix_socket_directories={socket}")
+        speed = () if self.durable else FORGETFUL
+        settings = (*SETTINGS, *speed, f"unix_socket_directories={socket}")
         options = " ".join(f"-c {shlex.quote(setting)}" for setting in settings)
         # Relative paths: pg_ctl hands absolute ones to a shell, without quoting all they may hold.
         control = ("-D", self.data.name, "-l", self.log.name, "-t", str(SECONDS), "-o", options)
@@ -153,7 +154,8 @@ class EmbeddedServer:
         self._private(new)
         locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin")
         options = (*locale, "--builtin-locale=C.UTF-8", "--username=postgres", "--auth=trust")
-        if self._run("initdb", "-D", new.name, *options) != 0:
+        sync = () if self.durable else ("--no-sync",)
+        if self._run("initdb", "-D", new.name, *options, *sync) != 0:
             raise self._failure("could not be created")
         new.rename(self.data)
 

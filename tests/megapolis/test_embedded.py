@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import dedent
 from typing import IO, Any
 
@@ -34,9 +35,32 @@ def is_running(server: EmbeddedServer) -> bool:
     return (server.data / "postmaster.pid").exists()
 
 
+def temporary() -> "TemporaryDirectory[str]":
+    """A folder of the checkout; pytest's own may be closed to the account of the server."""
+    parent = environment.BASE_DIR / ".postgres"
+    parent.mkdir(exist_ok=True)
+    return TemporaryDirectory(dir=parent)
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "server"
+def place() -> Iterator[Path]:
+    with temporary() as place:
+        yield Path(place)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[EmbeddedServer]:
+    """A server that no test changes or stops."""
+    with temporary() as place:
+        server = EmbeddedServer(Path(place), durable=False)
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def folder(place: Path) -> Path:
+    return place / "server"
 
 
 @pytest.fixture
@@ -77,25 +101,25 @@ def spawn(folder: Path) -> Iterator[Any]:
 
 
 class TestStart:
-    def test_gives_a_folder_to_connect_to(self, server: EmbeddedServer) -> None:
-        with connect(server.start()) as connection:
+    def test_gives_a_folder_to_connect_to(self, running: EmbeddedServer) -> None:
+        with connect(running.start()) as connection:
             row = connection.execute("SHOW server_version").fetchone()
         assert row
         assert row[0].startswith("18.")
 
-    def test_may_be_repeated(self, server: EmbeddedServer) -> None:
-        assert server.start() == server.start()
+    def test_may_be_repeated(self, running: EmbeddedServer) -> None:
+        assert running.start() == running.start()
 
-    def test_understands_the_letters_of_every_language(self, server: EmbeddedServer) -> None:
-        with connect(server.start()) as connection:
+    def test_understands_the_letters_of_every_language(self, running: EmbeddedServer) -> None:
+        with connect(running.start()) as connection:
             assert connection.execute("SELECT lower('ÅÑЖ'), upper('ß')").fetchone() == ("åñж", "ß")
 
-    def test_opens_no_port(self, server: EmbeddedServer) -> None:
-        with connect(server.start()) as connection:
+    def test_opens_no_port(self, running: EmbeddedServer) -> None:
+        with connect(running.start()) as connection:
             assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
 
-    def test_admits_nobody_else_to_its_socket(self, server: EmbeddedServer) -> None:
-        assert Path(server.start()).stat().st_mode & 0o077 == 0
+    def test_admits_nobody_else_to_its_socket(self, running: EmbeddedServer) -> None:
+        assert Path(running.start()).stat().st_mode & 0o077 == 0
 
     @pytest.mark.parametrize(("durable", "fsync"), [(True, "on"), (False, "off")])
     def test_waits_for_the_disk_only_if_durable(
@@ -108,8 +132,8 @@ class TestStart:
         finally:
             server.stop()
 
-    def test_works_where_the_path_is_too_long_for_a_socket(self, tmp_path: Path) -> None:
-        server = EmbeddedServer(tmp_path / ("long" * 30), durable=False)
+    def test_works_where_the_path_is_too_long_for_a_socket(self, place: Path) -> None:
+        server = EmbeddedServer(place / ("long" * 30), durable=False)
         socket_folder = server.start()
         try:
             connect(socket_folder).close()
@@ -118,8 +142,8 @@ class TestStart:
             server.stop()
         assert not Path(socket_folder).exists()
 
-    def test_works_in_a_folder_with_an_awkward_name(self, tmp_path: Path) -> None:
-        server = EmbeddedServer(tmp_path / 'it\'s, a "place"', durable=False)
+    def test_works_in_a_folder_with_an_awkward_name(self, place: Path) -> None:
+        server = EmbeddedServer(place / 'it\'s, a "place"', durable=False)
         try:
             connect(server.start()).close()
         finally:
@@ -217,23 +241,23 @@ class TestErrors:
             server.start()
         assert "9" in server.log.read_text()
 
-    def test_names_the_folder_that_cannot_be_written(self, tmp_path: Path) -> None:
-        (tmp_path / "file").touch()
+    def test_names_the_folder_that_cannot_be_written(self, place: Path) -> None:
+        (place / "file").touch()
         with pytest.raises(EmbeddedError, match="cannot be used: Not a directory"):
-            EmbeddedServer(tmp_path / "file" / "server").start()
+            EmbeddedServer(place / "file" / "server").start()
 
-    def test_refuses_a_socket_folder_of_somebody_else(self, tmp_path: Path) -> None:
-        (tmp_path / "elsewhere").mkdir()
-        (tmp_path / "trap").symlink_to(tmp_path / "elsewhere")
+    def test_refuses_a_socket_folder_of_somebody_else(self, place: Path) -> None:
+        (place / "elsewhere").mkdir()
+        (place / "trap").symlink_to(place / "elsewhere")
         with pytest.raises(EmbeddedError, match="belongs to somebody else"):
-            EmbeddedServer(tmp_path)._private(tmp_path / "trap")
+            EmbeddedServer(place)._private(place / "trap")
 
 
 class TestModule:
     def test_keeps_tests_and_development_apart(self) -> None:
         assert embedded.default.folder == environment.BASE_DIR / ".postgres" / "test"
 
-    def test_starts_nothing_when_django_is_set_up(self, tmp_path: Path) -> None:
+    def test_starts_nothing_when_django_is_set_up(self) -> None:
         script = "import django; django.setup(); from megapolis import embedded as e; "
         script += "print(e.default._membership)"
         done = subprocess.run(
