@@ -96,6 +96,7 @@ LANGUAGE_CODE = "en-us"
 USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = "megapolis.formats"
 
 # Served from where the packages have them, in production too: there is nothing to collect.
 STATIC_URL = "/static/"

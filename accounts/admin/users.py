@@ -54,20 +54,19 @@ class UserAdmin(StaffAdmin, BaseUserAdmin):
     """Staff look after users; only superusers look after staff, and nobody after himself."""
 
     glance = "Sign-ups"
-    list_display = ("name", "supabase_id", "is_active", "is_staff", "created", "last_seen_at")
+    list_display = ("name", "is_active", "is_staff", "created", "last_seen_at")
     list_filter = ("is_active", "is_staff", ("last_seen_at", admin.DateFieldListFilter))
     sortable_by = ("name", "created")
     search_fields = ("email", "supabase_id")
     search_help_text = "The beginning of an email, or a whole Supabase id."
     actions = ("deactivate", "reactivate", "end_all_sessions")
     ordering = ("-id",)
-    inlines = (SessionInline,)
     add_form = UserAddForm
     add_fieldsets = ((None, {"fields": ("email", "usable_password", "password1", "password2")}),)
     fieldsets = (
         (None, {"fields": ("email", "supabase_id", "password", "is_active", "belongings")}),
-        ("Dates", {"fields": DATES}),
-        ("Rights", {"fields": RIGHTS}),
+        ("Dates", {"fields": (DATES[:2], DATES[2:])}),
+        ("Rights", {"fields": RIGHTS, "classes": ("collapse",)}),
     )
     readonly_fields = ("supabase_id", "belongings", *DATES)
     formfield_overrides = {models.EmailField: {"form_class": EmailField}}
@@ -88,6 +87,10 @@ class UserAdmin(StaffAdmin, BaseUserAdmin):
         related = [field for field in User._meta.related_objects if self._is_shown(field)]
         links = [(_list_url(field), field.field.name, user.pk, _name(field)) for field in related]
         return format_html_join(", ", '<a href="{}?{}__id__exact={}">{}</a>', links)
+
+    def get_inlines(self, request: HttpRequest, obj: User | None = None) -> tuple[Any, ...]:
+        """A user who is being added has no sessions."""
+        return (SessionInline,) if obj else ()
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         """Rights are given by superusers, and the email of a Supabase user by Supabase."""

@@ -11,7 +11,6 @@ from django.utils.html import format_html
 from megapolis.admin.options import StaffAdmin
 
 
-@admin.register(LogEntry)
 class LogEntryAdmin(StaffAdmin):
     """The log."""
 

@@ -8,6 +8,7 @@ from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
+from django.utils.text import capfirst
 
 from megapolis.admin.actions import ConfirmedActions
 
@@ -57,6 +58,13 @@ class StaffAdmin(ConfirmedActions, ModelAdmin):
     list_max_show_all = 0
     delete_confirmation_max_display = 20
     ordering: ClassVar[tuple[str, ...]] = ("-id",)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list under its own name."""
+        title = {"title": capfirst(self.opts.verbose_name_plural)}
+        return super().changelist_view(request, title | (extra_context or {}))
 
     def changeform_view(
         self,

@@ -3,11 +3,13 @@
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.contrib.admin.models import LogEntry
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from megapolis import environment
 from megapolis.admin import dashboard
+from megapolis.admin.log import LogEntryAdmin
 
 TOO_MANY_ATTEMPTS = "too_many_attempts"
 """The code of the sign-in form's error that makes the answer a 429."""
@@ -21,6 +23,10 @@ class StaffSite(AdminSite):
     index_title = "At a glance"
     index_template = "admin/dashboard.html"
     site_url = "/docs" if environment.API_DOCS_ENABLED else None
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        self.register(LogEntry, LogEntryAdmin)
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
