@@ -12,6 +12,8 @@ from ninja.parser import Parser
 from megapolis.errors import ApiError, BadRequest, UnprocessableContent, UnsupportedMediaType
 
 UTF_8 = ("utf-8", "utf8")
+MAX_FIELDS = 1000
+"""In one object, as Django allows in one query or form: each could be an error to report."""
 
 
 class StrictJSONParser(Parser):
@@ -62,6 +64,8 @@ def strict_query(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_FIELDS:
+        raise BadRequest(f"The body has more than {MAX_FIELDS} names in one object")
     result = dict(pairs)
     if len(result) != len(pairs):
         raise BadRequest("The body has a name twice in one object")

@@ -7,6 +7,7 @@ when it ends.
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import cache
 from typing import Any
 
 import django
@@ -44,11 +45,19 @@ async def db(pool: None) -> AsyncIterator[None]:
     from megapolis import database
 
     yield
-    await database.fetch(
-        b"TRUNCATE accounts_user, django_admin_log, django_session RESTART IDENTITY CASCADE",
-        [],
-        reads=False,
-    )
+    await database.fetch(_delete_everything(), [], reads=False)
+
+
+@cache
+def _delete_everything() -> bytes:
+    """One statement, at whose end the foreign keys are checked. A TRUNCATE takes 40 ms, this 1."""
+    from django.apps import apps
+
+    written_by_migrations = {"django_content_type", "auth_permission"}
+    tables = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+    deletes = [f'DELETE FROM "{table}"' for table in sorted(tables - written_by_migrations)]
+    steps = ", ".join(f"step{number} AS ({delete})" for number, delete in enumerate(deletes))
+    return f"WITH {steps} SELECT".encode()
 
 
 @pytest.fixture

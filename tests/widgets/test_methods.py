@@ -43,17 +43,13 @@ async def test_options_names_the_methods(
     assert response.headers["Allow"] == allowed
 
 
-@pytest.mark.parametrize("method", ["PUT", "TRACE", "WEIRD", "get"])
+@pytest.mark.parametrize("method", ["PUT", "TRACE", "WEIRD"])
 @pytest.mark.parametrize(("path", "allowed"), ALLOWED.items())
 async def test_other_methods_are_refused(
     client: httpx.AsyncClient, method: str, path: str, allowed: str
 ) -> None:
-    request = client.build_request("GET", path)
-    request.method = method
-    response = await client.send(request)
+    response = await client.request(method, path)
 
-    if method == "get":
-        method = "GET"
     problem(response, 405)
     assert response.headers["Allow"] == allowed
 
