@@ -6,6 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from megapolis.fields import PRINTABLE_PATTERN
+
 
 class CurrentUser(BaseModel):
     """Who makes the request, as the session and user rows say at this moment."""
@@ -50,7 +52,7 @@ class TokenRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    access_token: str = Field(min_length=1)
+    access_token: str = Field(min_length=1, pattern=PRINTABLE_PATTERN)
 
 
 class TokenResponse(BaseModel):

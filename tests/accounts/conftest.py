@@ -61,6 +61,14 @@ async def sign_in(exchange: Exchange, make_client: MakeClient) -> Any:
     return client
 
 
+@pytest.fixture(scope="module")
+async def module_db(pool: None) -> AsyncIterator[None]:
+    """A database that the tests of one module share, for tables of hundreds of rows."""
+    yield
+    for table in ("accounts_apisession", "accounts_user"):
+        await rows(f"DELETE FROM {table}")
+
+
 @pytest.fixture
 def queries(pool: None, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The SQL of each statement that is sent to PostgreSQL meanwhile."""
@@ -94,6 +102,12 @@ def run_command(db: None, django_db_blocker: Any) -> RunCommand:
         return await asyncio.to_thread(call, *arguments)
 
     return run
+
+
+def traces(token: str, *places: object) -> list[str]:
+    """Return the parts of a token that are found in any of the places."""
+    text = "\n".join(map(str, places))
+    return [part for part in token.split(".") if len(part) >= 8 and part in text]
 
 
 async def rows(sql: str, *arguments: Any) -> list[tuple[Any, ...]]:

@@ -15,7 +15,7 @@ from tests.accounts.conftest import Exchange, rows, table_rows
 from tests.fakes import FakeSupabase, Mood
 from tests.signing import ABSENT
 
-USERS = "SELECT id, supabase_id::text, email FROM accounts_user ORDER BY id"
+USERS = "SELECT supabase_id::text, email FROM accounts_user ORDER BY id"
 SESSIONS = "SELECT supabase_session_id::text FROM accounts_apisession ORDER BY id"
 OTHER_SPELLINGS = [
     "ada@example.com",
@@ -83,7 +83,7 @@ class TestFirstSignIn:
         ((session_id,),) = await rows(SESSIONS)
         project.signed_out.add(session_id)
         assert (await exchange(token)).status_code == 401
-        assert [row[1] for row in await rows(USERS)] == [sub]
+        assert await rows(USERS) == [(sub, "ada@example.com")]
 
 
 class TestKnownUser:
@@ -98,7 +98,7 @@ class TestKnownUser:
         await exchange(project.token(sub=sub, email="ada@example.com"))
         await exchange(project.token(sub=sub, email=email))
 
-        assert await rows(USERS) == [(1, sub, stored)]
+        assert await rows(USERS) == [(sub, stored)]
 
     async def test_keeps_one_session_for_one_of_supabase(
         self, exchange: Exchange, project: FakeSupabase

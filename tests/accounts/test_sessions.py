@@ -20,6 +20,12 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+async def session_of(client: httpx.AsyncClient) -> int:
+    """Return the id of the session in which the client is signed in."""
+    items = (await client.get("/auth/sessions/")).json()["items"]
+    return next(int(row["id"]) for row in items if row["is_current"])
+
+
 class TestGetMe:
     async def test_returns_the_user(
         self, client: httpx.AsyncClient, user: factories.UserRow
@@ -51,15 +57,13 @@ class TestListSessions:
         self, make_client: MakeClient, user: factories.UserRow
     ) -> None:
         client = await make_client(user)
-        await factories.make_session(user)
+        other = await factories.make_session(user)
         answer = (await client.get("/auth/sessions/")).json()
 
         assert answer.keys() == {"items", "next_cursor"}
         assert answer["next_cursor"] is None
-        assert [(row["id"], row["is_current"]) for row in answer["items"]] == [
-            (2, False),
-            (1, True),
-        ]
+        assert [row["is_current"] for row in answer["items"]] == [False, True]
+        assert answer["items"][0]["id"] == other.id
         assert answer["items"][0].keys() == {
             *("id", "created_at", "last_seen_at", "expires_at", "is_current")
         }
@@ -77,8 +81,8 @@ class TestListSessions:
     async def test_is_paged_from_the_newest_to_the_oldest(
         self, client: httpx.AsyncClient, user: factories.UserRow
     ) -> None:
-        for _ in range(4):
-            await factories.make_session(user)
+        ids = [await session_of(client)]
+        ids += [(await factories.make_session(user)).id for _ in range(4)]
         pages: list[list[int]] = []
         cursor = None
         while cursor or not pages:
@@ -87,7 +91,7 @@ class TestListSessions:
             pages.append([row["id"] for row in answer["items"]])
             cursor = answer["next_cursor"]
 
-        assert pages == [[5, 4], [3, 2], [1]]
+        assert pages == [[ids[4], ids[3]], [ids[2], ids[1]], [ids[0]]]
 
     @pytest.mark.parametrize(
         "params",
@@ -109,14 +113,15 @@ class TestEndSession:
         self, make_client: MakeClient, user: factories.UserRow
     ) -> None:
         clients = [await make_client(user) for _ in range(3)]
-        response = await clients[0].delete("/auth/sessions/2")
+        response = await clients[0].delete(f"/auth/sessions/{await session_of(clients[1])}")
 
         assert (response.status_code, response.content) == (204, b"")
         statuses = [(await client.get("/auth/me")).status_code for client in clients]
         assert statuses == [200, 401, 200]
 
     async def test_may_be_this_very_session(self, client: httpx.AsyncClient) -> None:
-        assert (await client.delete("/auth/sessions/1")).status_code == 204
+        path = f"/auth/sessions/{await session_of(client)}"
+        assert (await client.delete(path)).status_code == 204
         assert (await client.get("/auth/me")).status_code == 401
 
     async def test_is_404_the_second_time(
@@ -133,7 +138,8 @@ class TestEndSession:
     ) -> None:
         other = await make_client(await factories.make_user())
 
-        assert (await staff_client.delete("/auth/sessions/2")).status_code == 404
+        path = f"/auth/sessions/{await session_of(other)}"
+        assert (await staff_client.delete(path)).status_code == 404
         assert (await other.get("/auth/me")).status_code == 200
 
     async def test_that_is_over_is_404(
@@ -181,10 +187,11 @@ class TestLogout:
     ) -> None:
         clients = [await make_client(user) for _ in range(2)]
         await clients[0].post("/auth/logout")
-        ended = await rows("SELECT revoked_at FROM accounts_apisession WHERE id = 1")
+        revoked_at = "SELECT revoked_at FROM accounts_apisession ORDER BY id LIMIT 1"
+        ended = await rows(revoked_at)
         await clients[1].post("/auth/logout-everywhere")
 
-        assert await rows("SELECT revoked_at FROM accounts_apisession WHERE id = 1") == ended
+        assert await rows(revoked_at) == ended
 
 
 class TestLogoutEverywhere:
@@ -261,16 +268,16 @@ class TestEachRequest:
     async def test_asks_by_one_prepared_statement_that_uses_the_keys(
         self, client: httpx.AsyncClient, user: factories.UserRow
     ) -> None:
-        sql = statements.find_current_user.compiled.sql
+        sql, session_id = statements.find_current_user.compiled.sql, await session_of(client)
         async with database.transaction():
-            await statements.find_current_user.one(user_id=user.id, session_id=1)
+            await statements.find_current_user.one(user_id=user.id, session_id=session_id)
             await statements.find_current_user.one_or_none(user_id=2**62, session_id=2**62)
             prepared = await rows(
                 "SELECT parameter_types::text FROM pg_prepared_statements WHERE statement = $1",
                 sql.decode(),
             )
             await rows("SET LOCAL enable_seqscan = off")
-            plan = await rows(f"EXPLAIN {sql.decode()}", user.id, 1)
+            plan = await rows(f"EXPLAIN {sql.decode()}", user.id, session_id)
 
         assert prepared == [("{bigint,bigint}",)]
         scans = " ".join(line for (line,) in plan if "Scan" in line)

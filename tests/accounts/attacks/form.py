@@ -77,6 +77,8 @@ TEXTS: dict[str, Callable[[str], str]] = {
     "with full-width letters": part(2, lambda text: chr(ord(text[0]) + 0xFEE0) + text[1:]),
     "with a Cyrillic letter": part(1, lambda text: f"\u0435{text[1:]}"),
     "with a full stop of another script": lambda token: token.replace(".", "\u3002"),
+    "with a zero-width space": lambda token: f"{token}\u200b",
+    "with a byte order mark": lambda token: f"\ufeff{token}",
     "as general JSON": general_json,
     "as flattened JSON": flattened_json,
     "as a fragment": lambda token: f"#access_token={token}&token_type=bearer",
@@ -91,8 +93,6 @@ CONTROLS: dict[str, Callable[[str], str]] = {
     "with a NUL": lambda token: f"{token}\0",
     "with a NUL inside": part(0, lambda text: f"{text[:4]}\0{text[4:]}"),
     "with a lone surrogate": lambda token: f"{token}\ud800",
-    "with a zero-width space": lambda token: f"{token}\u200b",
-    "with a byte order mark": lambda token: f"\ufeff{token}",
 }
 
 
