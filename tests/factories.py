@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from accounts import tokens
 from accounts.models import ApiSession, User
 from megapolis.statements import Insert, Param
-from tests.widgets.factories import make_widget as make_widget  # noqa: PLC0414 - re-exported
 
 _numbers = count(1)
 

@@ -12,6 +12,7 @@ from django.core import signals
 from tests import factories
 from tests.megapolis.exchange import Exchange
 from tests.megapolis.test_handler_signals import connected
+from tests.widgets.factories import make_widget
 from widgets import services
 
 
@@ -62,7 +63,7 @@ class TestContract:
         body: bytes | None,
         status: int,
     ) -> None:
-        await factories.make_widget(user, name="Sprocket")
+        await make_widget(user, name="Sprocket")
         headers = {"Content-Type": "application/json"}
 
         response = await client.request(method, path, content=body, headers=headers)

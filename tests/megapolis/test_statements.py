@@ -16,6 +16,7 @@ from megapolis.database import ReferenceGone, ValueNotStorable
 from megapolis.statements import Delete, Insert, Param, Statement, Update
 from tests import factories
 from tests.megapolis.samples import Sample, SampleRow
+from tests.widgets.factories import make_widget
 from widgets.models import Widget
 
 pytestmark = pytest.mark.usefixtures("samples")
@@ -120,7 +121,7 @@ class TestJoin:
             owner__email: str
 
         owner = await factories.make_user(email="a@example.com")
-        await factories.make_widget(owner, name="Cog")
+        await make_widget(owner, name="Cog")
         statement = Statement(Widget.objects.filter(owner=Param("owner")), row=Owned)
 
         assert await statement.all(owner=owner.id) == [
@@ -130,7 +131,7 @@ class TestJoin:
 
     async def test_filters_by_what_refers_to_it(self, db: None) -> None:
         owner = await factories.make_user()
-        widget = await factories.make_widget(owner)
+        widget = await make_widget(owner)
         statement = Statement(
             User.objects.filter(widgets__name=Param("name")), row=factories.UserRow
         )
@@ -196,7 +197,7 @@ class TestUpdate:
 
     async def test_follows_a_join(self, db: None) -> None:
         owner = await factories.make_user(email="a@example.com")
-        await factories.make_widget(owner, name="Cog")
+        await make_widget(owner, name="Cog")
         rename = Update(
             Widget.objects.filter(owner__email=Param("email")), {"name": Param("name")}, row=Row
         )
@@ -216,7 +217,7 @@ class TestDelete:
 
     async def test_follows_a_join(self, db: None) -> None:
         owner = await factories.make_user(supabase_id=uuid4())
-        await factories.make_widget(owner, name="Cog")
+        await make_widget(owner, name="Cog")
         delete = Delete(Widget.objects.filter(owner__supabase_id=Param("identity")), row=Row)
 
         assert await delete.count(identity=uuid4()) == 0

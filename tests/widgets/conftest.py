@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import factories
+from tests.widgets import factories
 from widgets.schemas import WidgetResponse
 
 

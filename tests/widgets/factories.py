@@ -1,23 +1,31 @@
-"""Widgets for tests. `make_widget` is a fixture, too, for the tests of every folder."""
+"""Rows for the tests of widgets. `make_widget` is a fixture, too, for the tests of every folder."""
 
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.factories import SessionRow, UserRow, make_session, make_token, make_user
 from widgets import statements
 from widgets.schemas import WidgetResponse
 
-if TYPE_CHECKING:
-    from tests.factories import UserRow
+__all__ = [
+    "MakeWidget",
+    "SessionRow",
+    "UserRow",
+    "WidgetResponse",
+    "make_session",
+    "make_token",
+    "make_user",
+    "make_widget",
+]
 
 type MakeWidget = Callable[..., Awaitable[WidgetResponse]]
 
 _numbers = count(1)
 
 
-async def make_widget(owner: "UserRow", *, name: str | None = None) -> WidgetResponse:
+async def make_widget(owner: UserRow, *, name: str | None = None) -> WidgetResponse:
     """Insert a widget, whose name is made up if none is given."""
     return await statements.create_widget.one(
         owner_id=owner.id, name=name or f"Widget {next(_numbers)}"

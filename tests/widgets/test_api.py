@@ -4,8 +4,8 @@ import asyncio
 
 import httpx
 
-from tests import factories
 from tests.conftest import MakeClient
+from tests.widgets import factories
 from tests.widgets.factories import MakeWidget
 
 

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from tests import factories
+from tests.widgets import factories
 from tests.widgets.conftest import pointers, problem
 from widgets.schemas import WidgetResponse
 

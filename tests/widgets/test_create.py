@@ -6,7 +6,7 @@ import unicodedata
 import httpx
 import pytest
 
-from tests import factories
+from tests.widgets import factories
 from tests.widgets.conftest import pointers, problem
 from widgets.schemas import WidgetResponse
 

@@ -6,8 +6,8 @@ import httpx
 import orjson
 import pytest
 
-from tests import factories
 from tests.conftest import MakeClient
+from tests.widgets import factories
 from tests.widgets.conftest import problem
 
 LISTS = [
@@ -17,10 +17,10 @@ LISTS = [
     {"order": "name"},
     {"order": "-name"},
     {"order": "name", "owner": "me"},
-    {"search": "wid"},
-    {"search": "WID"},
-    {"search": "wid", "order": "-name"},
-    {"search": "wid", "owner": "me"},
+    {"search": "spr"},
+    {"search": "SPR"},
+    {"search": "spr", "order": "-name"},
+    {"search": "spr", "owner": "me"},
 ]
 
 
@@ -41,7 +41,7 @@ async def test_belong_to_one_order_and_one_filter(
     client: httpx.AsyncClient, user: factories.UserRow
 ) -> None:
     for number in range(2):
-        await factories.make_widget(user, name=f"widget {number}")
+        await factories.make_widget(user, name=f"Sprocket {number}")
     for mine in LISTS:
         page = (await client.get("/widgets/", params={**mine, "limit": 1})).json()
         for other in LISTS:
