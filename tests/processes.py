@@ -1,0 +1,119 @@
+"""The service and its commands as processes, in an environment that a test gives them."""
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from urllib.parse import quote
+
+import httpx
+from django.db import connections
+
+from megapolis import embedded, environment
+
+STARTED = "Application startup complete"
+PATIENCE = 30
+"""Seconds for what takes one or two on a machine at rest."""
+
+
+def database_url() -> str:
+    """Return the address of this run's own database."""
+    name = connections["default"].settings_dict["NAME"]
+    return f"postgresql://postgres@/{name}?host={quote(embedded.start(), safe='')}"
+
+
+def production() -> dict[str, str]:
+    """Return a good configuration, on a database that answers nobody."""
+    return {
+        "ENVIRONMENT": "production",
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "JWT_SECRET_KEY": secrets.token_urlsafe(48),
+        "ALLOWED_HOSTS": "api.example.com",
+        "DATABASE_URL": "postgresql://megapolis:password@127.0.0.1:1/megapolis",
+        "SUPABASE_URL": "https://project.supabase.co",
+        "LOG_DIR": "",
+    }
+
+
+def development() -> dict[str, str]:
+    """Return a good configuration without a Supabase project."""
+    return {
+        "ENVIRONMENT": "development",
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "JWT_SECRET_KEY": secrets.token_urlsafe(48),
+        "DATABASE_URL": database_url(),
+    }
+
+
+def variables(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the whole environment: what is not given is empty, whatever a `.env` says."""
+    inherited = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error"}
+    return {**inherited, **dict.fromkeys(environment.VARIABLES, ""), **given}
+
+
+def manage(
+    *arguments: str, given: Mapping[str, str], timeout: float = PATIENCE
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command of manage.py to its end."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=environment.BASE_DIR,
+        env=variables(given),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@dataclass
+class Service:
+    """A running service: where it is, and the lines that it has logged so far."""
+
+    url: str
+    log: list[str] = field(default_factory=list)
+    started: Event = field(default_factory=Event)
+
+    def read_log(self, stderr: Iterator[str]) -> None:
+        for line in stderr:
+            self.log.append(line)
+            if STARTED in line:
+                self.started.set()
+        self.started.set()
+
+    def post_token(self, token: str, **headers: str) -> httpx.Response:
+        """Exchange a token; underscores in the names of headers stand for hyphens."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return httpx.post(f"{self.url}/auth/token", json={"access_token": token}, headers=named)
+
+
+@contextmanager
+def serving(given: Mapping[str, str]) -> Iterator[Service]:
+    """Serve with `manage.py run` on a free port of 127.0.0.1 until the block ends."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with subprocess.Popen(
+        [sys.executable, "manage.py", "run", "--port", str(port)],
+        cwd=environment.BASE_DIR,
+        env=variables(given),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        service = Service(f"http://127.0.0.1:{port}")
+        reader = Thread(target=service.read_log, args=(process.stderr,))
+        reader.start()
+        try:
+            assert service.started.wait(PATIENCE), "not started in time"
+            assert process.poll() is None, "".join(service.log)
+            yield service
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+            reader.join()
