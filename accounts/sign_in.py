@@ -39,4 +39,5 @@ def forget_attempts(*, address: str, email: str) -> None:
 
 def _account(email: str) -> str:
     """Return a keyed hash, for what is typed into the wrong field may be a password."""
-    return salted_hmac("accounts.sign_in", normalize_email(email) or "").hexdigest()
+    key = normalize_email(email) or ""
+    return salted_hmac("accounts.sign_in", key, algorithm="sha256").hexdigest()

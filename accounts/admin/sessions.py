@@ -9,9 +9,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
 
 from accounts.models import ApiSession, User, normalize_email
 from megapolis.admin import Confirmation, StaffAdmin
@@ -129,19 +127,14 @@ class NewestSessions(InlineFormSet):
 
 
 class SessionInline(ReadOnly, Inline):
-    """A user's sessions, each with a link to the page on which it can be ended."""
+    """A user's sessions, each with a link to its page, where it can be ended."""
 
     model = ApiSession
     formset = NewestSessions
     verbose_name_plural = f"Newest API sessions, at most {SHOWN}"
-    fields = readonly_fields = ("session", "state", "created_at", "last_seen_at", "expires_at")
+    fields = readonly_fields = ("state", "created_at", "last_seen_at", "expires_at")
+    show_change_link = True
     extra = 0
-
-    @admin.display(description="session")
-    def session(self, session: ApiSession) -> str:
-        """Lead to the session."""
-        url = reverse("admin:accounts_apisession_change", args=[session.pk])
-        return format_html('<a href="{}">{}</a>', url, session)
 
     @admin.display(description="state")
     def state(self, session: ApiSession) -> str:

@@ -59,6 +59,10 @@ class StaffAdmin(ConfirmedActions, ModelAdmin):
     delete_confirmation_max_display = 20
     ordering: ClassVar[tuple[str, ...]] = ("-id",)
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuse what PostgreSQL cannot compare with."""
+        return "\x00" not in value and super().lookup_allowed(lookup, value, request)
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

@@ -18,6 +18,6 @@ class OutageMiddleware(MiddlewareMixin):
         if not isinstance(exception, OperationalError | InterfaceError):
             return None
         logger.error("{} {} failed: {}", request.method, request.path, str(exception).strip())
-        return render(
-            request, "admin/503.html", status=503, headers={"Retry-After": str(RETRY_AFTER)}
-        )
+        response = render(request, "admin/503.html", status=503)
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+        return response

@@ -1,0 +1,139 @@
+"""The staff door: headers, cookies, errors, and what there is when it is shut."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from megapolis import environment
+from tests.admin.conftest import Staff
+
+VISIT = """
+import asyncio, json, sys
+import httpx
+from megapolis.asgi import application
+
+async def visit():
+    transport = httpx.ASGITransport(application)
+    async with httpx.AsyncClient(transport=transport, base_url="https://api.example.com") as http:
+        return [await http.get(path) for path in sys.argv[1:]]
+
+print(json.dumps([
+    [r.status_code, r.headers.multi_items(), r.text[:300]] for r in asyncio.run(visit())
+]))
+"""
+
+
+def visit(*paths: str, **variables: str) -> list[tuple[int, dict[str, str], str]]:
+    """What a service that was started with these variables answers over https."""
+    process = subprocess.run(
+        [sys.executable, "-c", VISIT, *paths],
+        cwd=environment.BASE_DIR,
+        env={
+            "PATH": os.environ["PATH"],
+            "ALLOWED_HOSTS": "api.example.com",
+            "SECRET_KEY": "ksIyTjv1zG9kL4cWq7mXbN2rPaE8uHdS0fVoJ3gZ",
+            "JWT_SECRET_KEY": "Qw5rTy8uIo1pAs4dFg7hJk0lZx3cVb6nMm9qWe2r",
+            "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
+            "SUPABASE_URL": "https://project.example.com",
+            "API_DOCS_ENABLED": "true",
+            "LOG_DIR": os.devnull,
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers = json.loads(process.stdout.splitlines()[-1])
+    return [(status, dict(headers), text) for status, headers, text in answers]
+
+
+class TestTheDoorInProduction:
+    def test_is_strict(self) -> None:
+        ((status, headers, _),) = visit("/admin/login/", ENVIRONMENT="production")
+        assert status == 200
+        assert headers["strict-transport-security"].startswith("max-age=31536000")
+        for part in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/admin/"):
+            assert part in headers["set-cookie"]
+        assert headers["x-frame-options"] == "DENY"
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+        assert "unsafe" not in policy
+
+    def test_has_its_static_files_without_any_preparation(self) -> None:
+        answers = visit(
+            "/static/admin/css/base.css", "/static/megapolis/admin.css", ENVIRONMENT="production"
+        )
+        assert [status for status, *_ in answers] == [200, 200]
+
+    def test_sends_strangers_to_sign_in_without_asking_the_database(self) -> None:
+        ((status, headers, text),) = visit("/admin/nothing/", ENVIRONMENT="production")
+        assert status == 302
+        assert headers["location"].startswith("/admin/login/")
+        assert not text
+
+
+class TestTheDoorShut:
+    def test_is_as_if_it_were_not_there(self) -> None:
+        answers = visit(
+            "/admin/", "/admin", "/admin/login/", ENVIRONMENT="test", ADMIN_ENABLED="false"
+        )
+        for status, headers, _ in answers:
+            assert status == 404
+            assert headers["content-type"] == "application/problem+json"
+
+    def test_leaves_the_documentation_its_files(self) -> None:
+        answers = visit(
+            "/docs", "/static/ninja/swagger-ui.css", ENVIRONMENT="test", ADMIN_ENABLED="false"
+        )
+        assert [status for status, *_ in answers] == [200, 200]
+
+
+class TestErrors:
+    async def test_are_pages_for_people(self, superuser: Staff) -> None:
+        response = await superuser.get("/admin/nothing/")
+        assert response.status_code == 404
+        assert "There is nothing here" in response.text
+        assert response.headers["content-type"].startswith("text/html")
+
+    async def test_a_form_without_its_token_is_explained(self, superuser: Staff) -> None:
+        response = await superuser.post("/admin/logout/", csrfmiddlewaretoken="x")
+        assert response.status_code == 403
+        assert "The form was too old" in response.text
+
+    @pytest.mark.parametrize("path", ["/admin/", "/admin/accounts/user/"])
+    async def test_an_outage_of_the_database_is_said_to_be_one(
+        self, path: str, superuser: Staff, log: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*args: Any, **kwargs: Any) -> Any:
+            from django.db import OperationalError
+
+            raise OperationalError("connection refused")
+
+        from django.db.backends.postgresql.base import DatabaseWrapper
+
+        monkeypatch.setattr(DatabaseWrapper, "get_new_connection", refuse)
+        response = await superuser.get(path)
+        assert response.status_code == 503
+        assert response.headers["retry-after"] == "5"
+        assert "The database is away" in response.text
+        assert "Traceback" not in "".join(log)
+
+    async def test_a_broken_view_is_a_page_and_a_traceback_in_the_log(
+        self, superuser: Staff, log: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from megapolis.admin import dashboard
+
+        monkeypatch.setattr(dashboard, "panels", lambda *_: 1 / 0)
+        response = await superuser.get("/admin/")
+        assert response.status_code == 500
+        assert "Something went wrong" in response.text
+        assert "ZeroDivisionError" in "".join(log)
+
+
+async def test_the_session_is_not_sent_to_the_api(superuser: Staff) -> None:
+    cookies = [cookie for cookie in superuser.http.cookies.jar if cookie.name != "messages"]
+    assert {cookie.path for cookie in cookies} == {"/admin/"}

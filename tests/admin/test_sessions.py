@@ -1,0 +1,55 @@
+"""Sessions of the API in the admin."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests import factories
+from tests.admin.conftest import MakeStaff, SignIn, Staff
+
+SESSIONS = "/admin/accounts/apisession/"
+
+
+class TestSessions:
+    @pytest.mark.parametrize("where", ["list", "page"])
+    async def test_are_ended_one_by_one(self, where: str, superuser: Staff, user: Any) -> None:
+        session = await factories.make_session(user)
+        path = SESSIONS if where == "list" else f"{SESSIONS}{session.id}/change/"
+        field = "action" if where == "list" else "CHANGE_FORM-action"
+        fields = {field: "end_selected", "_selected_action": [str(session.id)]}
+        assert "End 1 API session?" in (await superuser.post(path, **fields)).text
+        await superuser.post(path, **fields, confirmed="yes")
+        assert f"session {session.id}" in (await superuser.get(f"{SESSIONS}?state=ended")).text
+
+    async def test_are_filtered_by_their_state(self, superuser: Staff, user: Any) -> None:
+        states = {
+            "active": await factories.make_session(user),
+            "ended": await factories.make_session(user, revoked_at=datetime.now(UTC)),
+            "expired": await factories.make_session(user, lifetime=timedelta(days=-1)),
+        }
+        for state in states:
+            page = (await superuser.get(f"{SESSIONS}?state={state}")).text
+            for other, session in states.items():
+                assert (f"{SESSIONS}{session.id}/change/" in page) == (other == state)
+
+    async def test_are_found_by_their_user(self, superuser: Staff, make_user: Any) -> None:
+        sessions = [
+            await factories.make_session(await make_user(email=f"{name}@example.com"))
+            for name in ("ada", "bea")
+        ]
+        page = (await superuser.get(f"{SESSIONS}?q=Ada")).text
+        assert f"{SESSIONS}{sessions[0].id}/change/" in page
+        assert f"{SESSIONS}{sessions[1].id}/change/" not in page
+
+    async def test_can_be_seen_without_the_right_to_end_them(
+        self, make_staff: MakeStaff, sign_in: SignIn, user: Any, client: Any
+    ) -> None:
+        await make_staff("ada@example.com", "view_apisession")
+        staff = await sign_in("ada@example.com")
+        session = await factories.make_session(user)
+        assert "end_selected" not in (await staff.get(SESSIONS)).text
+        await staff.post(
+            SESSIONS, action="end_selected", _selected_action=[str(session.id)], confirmed="yes"
+        )
+        assert f"session {session.id}" not in (await staff.get(f"{SESSIONS}?state=ended")).text
