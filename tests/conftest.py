@@ -31,6 +31,20 @@ pytest_plugins = [f"tests.{feature}.factories" for feature in FEATURES if featur
 
 
 @pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: Any
+) -> Iterator[None]:
+    """A database of this run's own. pytest-django's makes none where no test has `db` itself."""
+    from django.test.utils import setup_databases, teardown_databases
+
+    with django_db_blocker.unblock():
+        databases = setup_databases(verbosity=0, interactive=False)
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(databases, verbosity=0)
+
+
+@pytest.fixture(scope="session")
 async def pool(django_db_setup: None, django_db_blocker: Any) -> AsyncIterator[None]:
     """The connection pool, on this run's own database."""
     from megapolis import database

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from django.db.models import BooleanField, F, IntegerField, Q, TextField
+from django.db.models import BigIntegerField, BooleanField, F, Func, IntegerField, Q, TextField
 from django.db.models.functions import Collate, Lower, Now
 
 from megapolis.statements import Delete, Insert, Param, Statement, Update
@@ -44,17 +44,16 @@ def list_widgets(
     not know the pattern of a LIKE. A sort key is `after_id`, and in order of name `after_name` too.
     """
     widgets = Widget.objects.alias(folded=Lower("name"))
+    keys = ["id"] if order.endswith("id") else ["folded", "id"]
     if owned:
-        widgets = widgets.filter(owner=Param("owner_id"))
+        widgets = widgets.filter(_owned_by("owner_id"))
+        keys = ["owner_id", *keys]
     if searched:
         widgets = widgets.filter(folded__gte=_folded("prefix"), folded__lt=_folded("prefix_end"))
     direction, beyond = ("-", "lt") if order.startswith("-") else ("", "gt")
-    id_beyond = Q(**{f"id__{beyond}": Param("after_id")})
-    if order.endswith("id"):
-        widgets = widgets.order_by(order)
-        condition = id_beyond
-    else:
-        widgets = widgets.order_by(f"{direction}folded", f"{direction}id")
+    widgets = widgets.order_by(*(direction + key for key in keys))
+    condition = id_beyond = Q(**{f"id__{beyond}": Param("after_id")})
+    if order.endswith("name"):
         name = _folded("after_name")
         condition = Q(**{f"folded__{beyond}e": name}) & (
             Q(**{f"folded__{beyond}": name}) | id_beyond
@@ -62,6 +61,21 @@ def list_widgets(
     if after:
         widgets = widgets.filter(condition)
     return Statement(widgets, row=WidgetResponse, limit=Param("limit", IntegerField()))
+
+
+def _owned_by(name: str) -> Func:
+    """Return `owner_id = ANY(ARRAY[…])`, with which no order but one by owner first has an index.
+
+    At `owner_id = …` the planner may well read everybody's widgets in order of id, and throw away
+    those of others: half a million of them, where the owner came late.
+    """
+    return Func(
+        F("owner_id"),
+        Param(name, BigIntegerField()),
+        arg_joiner=" = ANY(ARRAY[",
+        template="%(expressions)s])",
+        output_field=BooleanField(),
+    )
 
 
 def _folded(name: str) -> Lower:
