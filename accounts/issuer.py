@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 from jwt.algorithms import ECAlgorithm
 
 from accounts.models import normalize_email
@@ -57,6 +58,10 @@ class StandInIssuer:
         The same email is the same user each time. Raises ValueError if it is none.
         """
         address = normalize_email(email)
+        try:
+            validate_email(address)
+        except ValidationError:
+            raise ValueError("EMAIL is not an email address.") from None
         now = int(self._clock())
         claims = {
             "iss": ISSUER,

@@ -36,10 +36,11 @@ class AddressThrottle(BaseThrottle):
             return True
         address = client_network(request.META.get("REMOTE_ADDR", ""))
         now = self.clock()
-        level, since = self._buckets.pop(address, (float(self.per_minute), now))
+        bucket = self._buckets.pop(address, (float(self.per_minute), now))
+        level, since = bucket
         level = min(self.per_minute, level + (now - since) * self.per_minute / 60)
         allowed = level >= 1
-        self._buckets[address] = (level - 1 if allowed else level, now)
+        self._buckets[address] = (level - 1, now) if allowed else bucket
         if len(self._buckets) > ADDRESSES:
             self._buckets.popitem(last=False)
         self._wait = (1 - level) * 60 / self.per_minute

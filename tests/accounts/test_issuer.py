@@ -62,7 +62,7 @@ class TestToken:
 
     def test_is_dated_by_the_real_clock_unless_told_otherwise(self, tmp_path: Path) -> None:
         assert jwt.decode(
-            (issuer := StandInIssuer(tmp_path)).token("a@b"),
+            (issuer := StandInIssuer(tmp_path)).token("ada@example.com"),
             next(iter(issuer.keys.values())),
             ["ES256"],
             audience="authenticated",

@@ -1,0 +1,157 @@
+"""The commands of accounts."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.management import CommandError
+
+from accounts import issuer
+from megapolis import environment
+from tests import factories
+from tests.accounts.conftest import Exchange, RunCommand, rows
+from tests.conftest import MakeClient
+from tests.fakes import FakeSupabase
+
+USERS = "SELECT email, is_staff FROM accounts_user ORDER BY id"
+
+
+class TestToken:
+    async def test_prints_a_token_that_works_and_nothing_else(
+        self, run_command: RunCommand, make_client: MakeClient
+    ) -> None:
+        printed = await run_command("token", "Ada@Example.com")
+        client = await make_client(headers={"Authorization": f"Bearer {printed.strip()}"})
+
+        assert printed.count("\n") == 1
+        me = (await client.get("/auth/me")).json()
+        assert (me["email"], me["supabase_id"], me["is_staff"]) == ("ada@example.com", None, False)
+
+    async def test_takes_the_user_that_there_is_in_any_spelling(
+        self, run_command: RunCommand
+    ) -> None:
+        await factories.make_user(email="ada@example.com")
+        await run_command("token", "ADA@example.com")
+
+        assert await rows(USERS) == [("ada@example.com", False)]
+
+    async def test_makes_the_user_staff_if_told_so_and_never_the_contrary(
+        self, run_command: RunCommand
+    ) -> None:
+        await run_command("token", "ada@example.com", "--staff")
+        await run_command("token", "ada@example.com", "--staff")
+        await run_command("token", "ada@example.com")
+
+        assert await rows(USERS) == [("ada@example.com", True)]
+
+    async def test_gives_the_user_no_password(self, run_command: RunCommand) -> None:
+        await run_command("token", "ada@example.com")
+
+        assert await rows("SELECT password FROM accounts_user") == [("!",)]
+
+    @pytest.mark.parametrize("email", ["", " ", "ada", "@example.com", "ada@", "a b@example.com"])
+    async def test_refuses_what_is_no_email(self, run_command: RunCommand, email: str) -> None:
+        """An empty one would be any user without an email."""
+        await rows("INSERT INTO accounts_user (supabase_id) VALUES ($1) RETURNING id", uuid4())
+        with pytest.raises(CommandError, match="EMAIL is not an email address"):
+            await run_command("token", email)
+
+        assert await rows(USERS) == [(None, False)]
+        assert await rows("SELECT id FROM accounts_apisession") == []
+
+    async def test_refuses_a_deactivated_user(self, run_command: RunCommand) -> None:
+        await factories.make_user(email="ada@example.com", is_active=False)
+        with pytest.raises(CommandError, match="The user is deactivated"):
+            await run_command("token", "ada@example.com")
+
+
+class TestSupabaseToken:
+    @pytest.fixture
+    def development(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+        monkeypatch.setattr(environment, "ENVIRONMENT", "development")
+        monkeypatch.setattr(environment, "BASE_DIR", tmp_path)
+
+    @pytest.mark.usefixtures("development")
+    async def test_prints_a_token_that_the_exchange_accepts_in_development(
+        self, exchange: Exchange, run_command: RunCommand
+    ) -> None:
+        printed = await run_command("supabase_token", "Ada@Example.com")
+
+        assert printed.count("\n") == 1
+        assert (await exchange(printed.strip())).status_code == 200
+        assert await rows(USERS) == [("ada@example.com", False)]
+
+    async def test_prints_nothing_outside_of_development(self, run_command: RunCommand) -> None:
+        with pytest.raises(CommandError, match="needs ENVIRONMENT=development"):
+            await run_command("supabase_token", "ada@example.com")
+
+    async def test_of_development_is_refused_by_the_exchange_elsewhere(
+        self, exchange: Exchange, queries: list[bytes], tmp_path: Any
+    ) -> None:
+        token = issuer.StandInIssuer(tmp_path).token("ada@example.com")
+
+        assert (await exchange(token)).status_code == 401
+        assert queries == []
+
+    @pytest.mark.usefixtures("development")
+    @pytest.mark.parametrize("email", ["", "ada"])
+    async def test_refuses_what_is_no_email(self, run_command: RunCommand, email: str) -> None:
+        with pytest.raises(CommandError, match="EMAIL is not an email address"):
+            await run_command("supabase_token", email)
+
+
+class TestClearSessions:
+    async def test_removes_what_is_over_and_keeps_for_a_year_what_was_ended(
+        self, run_command: RunCommand
+    ) -> None:
+        user, now = await factories.make_user(), datetime.now(UTC)
+        day, year = timedelta(days=1), timedelta(days=365)
+        sessions = {
+            "active": await factories.make_session(user, lifetime=day),
+            "over": await factories.make_session(user, lifetime=-day),
+            "ended": await factories.make_session(user, revoked_at=now),
+            "ended, over": await factories.make_session(user, lifetime=-day, revoked_at=now - day),
+            "ended almost a year ago, over": await factories.make_session(
+                user, lifetime=-day, revoked_at=now - year + day
+            ),
+            "ended over a year ago, over": await factories.make_session(
+                user, lifetime=-day, revoked_at=now - year - day
+            ),
+            "ended over a year ago, and asked for since": await factories.make_session(
+                user, lifetime=day, revoked_at=now - year - day
+            ),
+        }
+        printed = await run_command("clearsessions")
+
+        kept = {row[0] for row in await rows("SELECT id FROM accounts_apisession")}
+        removed = {name for name, session in sessions.items() if session.id not in kept}
+        assert removed == {"over", "ended over a year ago, over"}
+        assert printed == "Removed 2 expired API sessions.\n"
+
+    async def test_removes_expired_sessions_of_the_admin(self, run_command: RunCommand) -> None:
+        await rows(
+            "INSERT INTO django_session (session_key, session_data, expire_date) VALUES "
+            "('over', '', now() - interval '1 day'), ('active', '', now() + interval '1 day') "
+            "RETURNING session_key"
+        )
+        await run_command("clearsessions")
+
+        assert await rows("SELECT session_key FROM django_session") == [("active",)]
+
+    async def test_brings_no_session_back_to_life(
+        self, exchange: Exchange, project: FakeSupabase, run_command: RunCommand
+    ) -> None:
+        sub, session_id = uuid4(), uuid4()
+        user = await factories.make_user(supabase_id=sub)
+        long_ago = datetime.now(UTC) - timedelta(days=300)
+        await factories.make_session(
+            user,
+            lifetime=-timedelta(days=270),
+            revoked_at=long_ago,
+            supabase_session_id=session_id,
+        )
+        await run_command("clearsessions")
+
+        token = project.token(sub=str(sub), session_id=str(session_id))
+        assert (await exchange(token)).status_code == 401
