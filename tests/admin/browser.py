@@ -1,0 +1,141 @@
+"""A Chromium for tests, and the service that it visits."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+
+from megapolis import embedded, environment
+from tests.admin.conftest import orm
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
+SCREENSHOTS = environment.BASE_DIR / ".artefacts" / "admin"
+QUIET = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
+SECONDS = 30
+
+
+def find_chromium() -> str:
+    """Return the path of the browser. Without one the test is skipped, or with REQUIRE_BROWSER=1
+    fails."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path:
+        return path
+    message = f"no browser is installed ({', '.join(NAMES)}), so nobody looked at the admin"
+    if os.environ.get("REQUIRE_BROWSER") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@asynccontextmanager
+async def launched() -> AsyncIterator[Browser]:
+    """Start the browser."""
+    path = find_chromium()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield browser
+        await browser.close()
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Run the service in a process of its own, on this test run's database; yields its address."""
+    from django.db import connection
+
+    database = connection.settings_dict
+    host = database.get("OPTIONS", {}).get("host") or database["HOST"] or embedded.start()
+    url = f"postgresql://{database['USER']}@/{database['NAME']}?host={host}"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "run", "--port", port],
+        cwd=environment.BASE_DIR,
+        env={
+            **os.environ,
+            "ENVIRONMENT": "test",
+            "DATABASE_URL": url,
+            "SECRET_KEY": environment.SECRET_KEY,
+            "JWT_SECRET_KEY": environment.JWT_SECRET_KEY,
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    with process.stderr as log, ThreadPoolExecutor(1) as reader:
+        started = next((line for line in log if "Uvicorn running" in line), None)
+        assert started, "the service did not start"
+        rest = reader.submit(log.read)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(SECONDS)
+        assert "Traceback" not in rest.result()
+
+
+class Desk:
+    """A member of staff before a screen, who keeps pictures and hears the console."""
+
+    def __init__(self, page: Page, url: str, *, width: str) -> None:
+        self.page = page
+        self.url = url
+        self.width = width
+        self.complaints: list[str] = []
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    async def open(self, path: str) -> None:
+        """Load a page of the admin."""
+        await self.page.goto(f"{self.url}/admin/{path}", wait_until="load")
+
+    async def sign_in(self, email: str, password: str) -> None:
+        """Fill in the sign-in form."""
+        await self.open("")
+        await self.page.get_by_label("Email:").fill(email)
+        await self.page.get_by_label("Password:").fill(password)
+        await self.page.get_by_role("button", name="Log in").click()
+
+    async def look(self, name: str) -> None:
+        """Keep a picture. Nothing may stick out of the page."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        path = SCREENSHOTS / f"{self.width}-{name}.png"
+        await self.page.screenshot(path=path, full_page=True)
+        root = "document.documentElement"
+        sticking_out = await self.page.evaluate(f"{root}.scrollWidth - {root}.clientWidth")
+        assert sticking_out <= 0, f"{name} is {sticking_out} px too wide for a {self.width}"
+
+    async def enter(self, user: Any) -> None:
+        """Be signed in already: hashing a password takes a second."""
+        session = await orm(lambda: _session_of(user))
+        name, path = settings.SESSION_COOKIE_NAME, "/admin/"
+        cookie = {"name": name, "value": session, "domain": "127.0.0.1", "path": path}
+        await self.page.context.add_cookies([cookie])  # type: ignore[list-item]
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.complaints.append(message.text)
+
+
+def _session_of(user: Any) -> str:
+    session = SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.create()
+    return str(session.session_key)
