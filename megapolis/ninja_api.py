@@ -77,7 +77,10 @@ def _declare_parameters(operation: dict[str, Any]) -> None:
     for parameter in operation["parameters"]:
         schema = parameter["schema"]
         choices = [choice for choice in schema.pop("anyOf", []) if choice != {"type": "null"}]
-        schema |= choices[0] if len(choices) == 1 else {"anyOf": choices} if choices else {}
+        if len(choices) == 1:
+            schema.update(choices[0])
+        elif choices:
+            schema["anyOf"] = choices
 
 
 def _declare_problems(operation: dict[str, Any]) -> None:

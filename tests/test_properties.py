@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from tests import factories
 from tests.conftest import BASE_URL
 
-settings.register_profile("service", derandomize=True, deadline=None, max_examples=150)
+settings.register_profile("service", derandomize=True, deadline=None, max_examples=100)
 few = settings(settings.get_profile("service"))
 
 JSON = {"Content-Type": "application/json"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
 HEADERS = [
-    *["Accept", "Cookie", "Origin", "Host", "Referer", "X-Request-ID", "Authorization", "Range"],
-    *["Content-Type", "X-Forwarded-For", "If-None-Match", "Accept-Language", "Content-Encoding"],
+    *[b"Accept", b"Cookie", b"Origin", b"Host", b"Referer", b"X-Request-ID", b"Authorization"],
+    *[b"Content-Type", b"X-Forwarded-For", b"If-None-Match", b"Content-Encoding", b"Range"],
 ]
 PATHS = ["/widgets/", "/widgets/1", "/auth/me", "/auth/token", "/openapi.json", "/"]
 
@@ -58,7 +58,8 @@ async def client(pool: None) -> AsyncIterator[httpx.AsyncClient]:
     from megapolis.asgi import application
 
     token = await factories.make_token(await factories.make_user())
-    transport = httpx.ASGITransport(application)
+    app: Any = application
+    transport = httpx.ASGITransport(app)
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(transport=transport, base_url=BASE_URL, headers=headers) as client:
         yield client
@@ -173,7 +174,7 @@ async def test_a_query_is_read_strictly(client: httpx.AsyncClient, query: dict[s
 async def test_a_body_is_read_strictly(
     client: httpx.AsyncClient, method: str, path: str, body: bytes, content_type: str
 ) -> None:
-    headers = {"Content-Type": content_type.replace("\x00", "").encode("latin-1")}
+    headers = {b"Content-Type": content_type.replace("\x00", "").encode("latin-1")}
 
     check(await client.request(method, path, content=body, headers=headers))
 
@@ -188,7 +189,7 @@ async def test_a_body_is_read_strictly(
     ),
 )
 async def test_headers_break_nothing(
-    client: httpx.AsyncClient, path: str, headers: dict[str, bytes]
+    client: httpx.AsyncClient, path: str, headers: dict[bytes, bytes]
 ) -> None:
     response = await client.get(path, headers=headers)
 

@@ -1,6 +1,7 @@
 """What a request may hold, for endpoints other than those that there are."""
 
 from inspect import isawaitable
+from typing import Any
 
 import pytest
 from django.http import HttpRequest
@@ -37,7 +38,7 @@ async def body(request: HttpRequest, numbers: list[int]) -> list[int]:
 
 
 api.add_router("", router)
-VIEWS = {str(pattern.pattern): pattern.callback for pattern in api.urls[0]}
+VIEWS: dict[str, Any] = {str(pattern.pattern): pattern.callback for pattern in api.urls[0]}
 
 
 async def get(path: str) -> int:

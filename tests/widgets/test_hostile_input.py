@@ -36,13 +36,13 @@ class TestContentType:
             "application/json; charset=hex",
             "application/json; charset=",
             "*/*",
-            "\u00e9",
+            "json",
         ],
     )
     async def test_other_than_json_is_refused(
         self, client: httpx.AsyncClient, address: tuple[str, str], content_type: str | None
     ) -> None:
-        headers = {} if content_type is None else {"Content-Type": content_type.encode("latin-1")}
+        headers = {} if content_type is None else {"Content-Type": content_type}
 
         problem(await client.request(*address, content=BODY, headers=headers), 415)
 
