@@ -89,9 +89,7 @@ class AuthServer:
 
     async def _open_client(self) -> AsyncClient:
         if self._client is None:
-            options = AsyncClientOptions(
-                httpx_client=self._http, auto_refresh_token=False, persist_session=False
-            )
+            options = AsyncClientOptions(httpx_client=self._http)
             self._client = await acreate_client(self._url, self._api_key, options)
         return self._client
 

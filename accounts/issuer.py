@@ -62,17 +62,23 @@ class StandInIssuer:
             validate_email(address)
         except ValidationError:
             raise ValueError("EMAIL is not an email address.") from None
+        user_id = str(uuid5(NAMESPACE_URL, f"{ISSUER}/{address}"))
         now = int(self._clock())
         claims = {
             "iss": ISSUER,
-            "sub": str(uuid5(NAMESPACE_URL, f"{ISSUER}/{address}")),
+            "sub": user_id,
             "aud": "authenticated",
             "exp": now + LIFETIME,
             "iat": now,
             "email": address,
             "phone": "",
             "app_metadata": {"provider": "email", "providers": ["email"]},
-            "user_metadata": {"email": address, "email_verified": True, "phone_verified": False},
+            "user_metadata": {
+                "email": address,
+                "email_verified": True,
+                "phone_verified": False,
+                "sub": user_id,
+            },
             "role": "authenticated",
             "aal": "aal1",
             "amr": [{"method": "password", "timestamp": now}],

@@ -16,7 +16,6 @@ from contextlib import asynccontextmanager
 import httpx
 from django.core.exceptions import ImproperlyConfigured
 from jwt import PyJWK
-from jwt.algorithms import HMACAlgorithm
 from jwt.exceptions import InvalidKeyError
 
 from accounts import jose
@@ -124,7 +123,7 @@ class SupabaseVerifier:
         await self._auth.confirm(jws.encoded, user_id=jws.uuid("sub"))
 
     async def _check_stand_in(self, jws: Jws) -> None:
-        _check_signature(jws, self._stand_in_keys.get(jws.kid or ""))
+        _check_signature(jws, self._stand_in_keys.get(jws.kid) if jws.kid else None)
 
     async def _accept_unverified(self, _: Jws) -> None:
         logger.warning("SUPABASE_ALLOW_UNVERIFIED: a token is accepted without its signature")
@@ -140,11 +139,12 @@ def _check_signature(jws: Jws, key: PyJWK | None) -> None:
 
 def _secret_key(secret: str) -> PyJWK:
     """Return the legacy secret as a key. A public key in its place would let anyone sign."""
+    key = PyJWK({"kty": "oct", "k": encode_base64url(secret.encode()).decode()}, "HS256")
     try:
-        octets = HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
+        key.Algorithm.prepare_key(secret)
     except InvalidKeyError:
         raise ImproperlyConfigured("SUPABASE_JWT_SECRET must not be a public key") from None
-    return PyJWK({"kty": "oct", "k": encode_base64url(octets).decode()}, "HS256")
+    return key
 
 
 _verifier: SupabaseVerifier | None = None

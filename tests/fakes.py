@@ -86,16 +86,22 @@ class FakeSupabase:
     def claims(self, **changes: object) -> dict[str, object]:
         """Return the claims of a user's access token. ABSENT takes one out."""
         now = int(self.clock())
+        user_id, email = str(uuid4()), "ada@example.com"
         claims: dict[str, object] = {
             "iss": self.issuer,
-            "sub": str(uuid4()),
+            "sub": user_id,
             "aud": "authenticated",
             "exp": now + 3600,
             "iat": now,
-            "email": "ada@example.com",
+            "email": email,
             "phone": "",
             "app_metadata": {"provider": "email", "providers": ["email"]},
-            "user_metadata": {"email": "ada@example.com", "email_verified": True},
+            "user_metadata": {
+                "email": email,
+                "email_verified": True,
+                "phone_verified": False,
+                "sub": user_id,
+            },
             "role": "authenticated",
             "aal": "aal1",
             "amr": [{"method": "password", "timestamp": now}],

@@ -1,6 +1,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
@@ -19,18 +20,10 @@ from tests.fakes import BAD_ANSWERS, ELSEWHERE, KEYS_PATH, USER_PATH, FakeSupaba
 USER = UUID("2f1b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
 
 
-@pytest.fixture(scope="module")
-def project() -> Iterator[FakeSupabase]:
-    with FakeSupabase() as project:
-        yield project
-
-
 @pytest.fixture
-def fake(project: FakeSupabase) -> Iterator[FakeSupabase]:
-    project.requests.clear()
-    yield project
-    project.mood = "well"
-    project.crowd = None
+def fake() -> Iterator[FakeSupabase]:
+    with FakeSupabase() as fake:
+        yield fake
 
 
 @pytest.fixture
@@ -64,21 +57,21 @@ class TestSigningKeys:
         assert fake.requests == [KEYS_PATH]
 
     @pytest.mark.parametrize(
-        ("mood", "error"),
+        ("mood", "error", "text"),
         [
-            ("nothing", httpx.RemoteProtocolError),
-            ("redirect", httpx.HTTPStatusError),
-            ("error", httpx.HTTPStatusError),
-            ("oversized", httpx.ReadError),
-            ("compressed", httpx.DecodingError),
-            ("garbage", MalformedToken),
+            ("nothing", httpx.RemoteProtocolError, "disconnected"),
+            ("redirect", httpx.HTTPStatusError, "302"),
+            ("error", httpx.HTTPStatusError, "500"),
+            ("oversized", httpx.ReadError, "^the answer is too long$"),
+            ("compressed", httpx.DecodingError, "^compressed, though not asked for$"),
+            ("garbage", MalformedToken, "^$"),
         ],
     )
     async def test_are_not_read_from_a_bad_answer(
-        self, server: AuthServer, fake: FakeSupabase, mood: Mood, error: type[Exception]
+        self, server: AuthServer, fake: FakeSupabase, mood: Mood, error: type[Exception], text: str
     ) -> None:
         fake.mood = mood
-        with pytest.raises(error):
+        with pytest.raises(error, match=text):
             await server.signing_keys()
         assert fake.requests == [KEYS_PATH]
 
@@ -146,6 +139,30 @@ class TestConfirm:
         assert error.headers == {"Retry-After": "5"}
         assert log == ["ERROR Supabase Auth refuses to give a verdict (status 401)\n\n"]
 
+    @pytest.mark.parametrize(
+        ("status", "body", "kind"),
+        [
+            (401, {"error_code": "bad_jwt"}, InvalidSupabaseToken),
+            (403, {"error_code": "bad_jwt", "code": 403, "msg": "m"}, InvalidSupabaseToken),
+            (403, {"error_code": "session_expired"}, InvalidSupabaseToken),
+            (401, {"error_code": "user_banned"}, ForbiddenIdentity),
+            (401, {"message": "Invalid API key"}, SupabaseUnavailable),
+            (403, {"message": "Forbidden"}, SupabaseUnavailable),
+            (403, "Forbidden", SupabaseUnavailable),
+            (404, {"error_code": "user_not_found"}, SupabaseUnavailable),
+            (429, {"error_code": "over_request_rate_limit"}, SupabaseUnavailable),
+            (400, {"error_code": "bad_jwt"}, SupabaseUnavailable),
+            (503, {"error_code": "bad_jwt"}, SupabaseUnavailable),
+        ],
+    )
+    async def test_tells_verdicts_from_troubles(
+        self, status: int, body: object, kind: type[Refusal]
+    ) -> None:
+        transport = httpx.MockTransport(lambda _: httpx.Response(status, json=body))
+        async with httpx.AsyncClient(transport=transport) as http:
+            server = AuthServer(url="https://example.com", api_key="key", http=http)
+            assert type(await refusal(server, "token")) is kind
+
     @pytest.mark.parametrize("mood", sorted(BAD_ANSWERS.keys() - {"stall"}))
     async def test_gives_no_verdict_on_a_bad_answer(
         self, server: AuthServer, fake: FakeSupabase, mood: Mood, log: list[str]
@@ -188,6 +205,19 @@ class TestHttpClient:
             assert http.timeout == httpx.Timeout(3)
             assert not http.follow_redirects
             assert not http.trust_env
+
+    async def test_asks_for_json_as_it_is(self) -> None:
+        async with http_client() as http:
+            assert http.headers["Accept"] == "application/json"
+            assert http.headers["Accept-Encoding"] == "identity"
+
+    async def test_is_not_changed_by_the_process_environment(
+        self, monkeypatch: pytest.MonkeyPatch, fake: FakeSupabase, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+        async with http_client() as http:
+            assert (await http.get(f"{fake.url}{KEYS_PATH}")).status_code == 200
 
     async def test_reads_an_answer_of_the_greatest_size_and_none_larger(
         self, fake: FakeSupabase, http: httpx.AsyncClient

@@ -295,6 +295,14 @@ class TestEmptySet:
         project.now += 1 + 30
         assert await cache.get("a") is None
 
+    async def test_replaces_keys_that_are_a_day_old(
+        self, cache: KeyCache, project: Project
+    ) -> None:
+        await cache.get("a")
+        project.kids = []
+        project.now += DAY
+        assert await cache.get("a") is None
+
     async def test_is_replaced_by_the_first_key(self, cache: KeyCache, project: Project) -> None:
         project.kids = []
         assert await cache.get("a") is None
