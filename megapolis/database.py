@@ -11,16 +11,20 @@ Statements that belong together share a connection and are committed or undone t
         await first.one(id=1)
         await second.one(id=2)
 
+Tasks that are started inside (`asyncio.gather`) take part in it, and must end before it does.
+
 When PostgreSQL is away, does not answer in time, or every connection is taken for too long, what
 is raised is `DatabaseUnavailable`, a 503 with `Retry-After`. Unique and check constraints raise
 psycopg's own errors (`psycopg.errors.UniqueViolation`, …), for a service to give them a meaning.
 """
 
+import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from select import POLLIN, poll
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 
 import psycopg
 from django.db import connections
@@ -30,6 +34,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 
 from megapolis import environment
 from megapolis.errors import Conflict, ServiceUnavailable, UnprocessableContent
+from megapolis.logger import logger
 
 CONNECT_TIMEOUT: Final = 3
 """Seconds to wait for PostgreSQL to accept a connection."""
@@ -40,12 +45,45 @@ WAITING_PER_CONNECTION: Final = 50
 STATEMENT_TIMEOUT: Final = 5_000
 """Milliseconds after which PostgreSQL gives a statement up."""
 
-Pool = AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]
+STALE_PLAN: Final = (psycopg.errors.FeatureNotSupported, psycopg.errors.InvalidSqlStatementName)
+"""A migration has changed the result of a prepared plan, or somebody has dropped the plan."""
+
+
+class Connection(AsyncConnection[tuple[Any, ...]]):
+    """A connection of the pool. One line in the log says that PostgreSQL is away, one that it is
+    back, however many attempts are made meanwhile.
+    """
+
+    away: ClassVar[bool] = False
+
+    @classmethod
+    async def connect(cls, *args: Any, **kwargs: Any) -> Self:
+        """Connect, or raise psycopg's error."""
+        try:
+            connection = await super().connect(*args, **kwargs)
+        except psycopg.Error as exc:
+            if not cls.away:
+                logger.error("PostgreSQL is away: {}", " ".join(str(exc).split()))
+            cls.away = True
+            raise
+        if cls.away:
+            logger.info("PostgreSQL is back")
+        cls.away = False
+        return connection
+
+
+@dataclass
+class Transaction:
+    """What is open on a connection, or was."""
+
+    connection: Connection
+    is_over: bool = False
+
+
+Pool = AsyncConnectionPool[Connection]
 
 _pool: Pool | None = None
-_transaction: ContextVar[AsyncConnection[tuple[Any, ...]] | None] = ContextVar(
-    "transaction", default=None
-)
+_transaction: ContextVar[Transaction | None] = ContextVar("transaction", default=None)
 
 
 class DatabaseUnavailable(ServiceUnavailable):
@@ -70,7 +108,10 @@ async def open_pool() -> None:
     """Open the pool in the background; the database may be away, and is awaited when needed."""
     global _pool
     size = environment.DATABASE_POOL_SIZE
+    # What it warns of is told otherwise: by `Connection`, and to the client.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     _pool = AsyncConnectionPool(
+        connection_class=Connection,
         kwargs=_connection_parameters(),
         configure=_configure,
         min_size=size,
@@ -95,7 +136,10 @@ async def close_pool() -> None:
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[None]:
-    """Have the pool open in a script, a command or a test."""
+    """Have the pool open in a script, a command or a test. Where it is open, nothing happens."""
+    if _pool is not None:
+        yield
+        return
     await open_pool()
     try:
         yield
@@ -106,17 +150,19 @@ async def connected() -> AsyncIterator[None]:
 @asynccontextmanager
 async def transaction() -> AsyncIterator[None]:
     """Commit what happens inside, or undo it all if an exception leaves. Nested, a savepoint."""
-    outer = _transaction.get()
+    outer = _transaction_of_this_task()
     with _translated_errors():
         if outer is not None:
-            async with outer.transaction():
+            async with outer.connection.transaction():
                 yield
             return
         async with _checkout() as connection, connection.transaction():
-            token = _transaction.set(connection)
+            current = Transaction(connection)
+            token = _transaction.set(current)
             try:
                 yield
             finally:
+                current.is_over = True
                 _transaction.reset(token)
 
 
@@ -127,14 +173,17 @@ async def fetch(sql: bytes, arguments: Sequence[Any], *, reads: bool) -> list[tu
     connection was lost under a statement that only reads, after a deadlock, and after a migration
     has changed the result of a prepared plan.
     """
-    inside = _transaction.get()
+    inside = _transaction_of_this_task()
     with _translated_errors():
         if inside is not None:
-            return await _execute(inside, sql, arguments)
+            try:
+                return await _execute(inside.connection, sql, arguments)
+            except STALE_PLAN as exc:  # psycopg forgets all plans with the rollback
+                raise DatabaseUnavailable from exc
         async with _checkout() as connection:
             try:
                 return await _execute(connection, sql, arguments)
-            except (psycopg.errors.FeatureNotSupported, psycopg.errors.InvalidSqlStatementName):
+            except STALE_PLAN:
                 await connection.execute(b"DEALLOCATE ALL")
                 return await _execute(connection, sql, arguments)
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
@@ -146,30 +195,38 @@ async def fetch(sql: bytes, arguments: Sequence[Any], *, reads: bool) -> list[tu
             return await _execute(connection, sql, arguments)
 
 
+def _transaction_of_this_task() -> Transaction | None:
+    current = _transaction.get()
+    if current is not None and current.is_over:
+        raise RuntimeError("the transaction in which this task was started is over")
+    return current
+
+
 async def _execute(
-    connection: AsyncConnection[tuple[Any, ...]], sql: bytes, arguments: Sequence[Any]
+    connection: Connection, sql: bytes, arguments: Sequence[Any]
 ) -> list[tuple[Any, ...]]:
     cursor = await connection.execute(sql, arguments)
     return await cursor.fetchall() if cursor.description else []
 
 
 @asynccontextmanager
-async def _checkout() -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
+async def _checkout() -> AsyncIterator[Connection]:
     """Lend a living connection. The dead ones in front of it are replaced by the pool."""
-    if _pool is None:
+    pool = _pool
+    if pool is None:
         raise RuntimeError("the database pool is closed: use `async with database.connected():`")
-    connection = await _pool.getconn()
+    connection = await pool.getconn()
     while _is_dead(connection):
         await connection.close()
-        await _pool.putconn(connection)
-        connection = await _pool.getconn()
+        await pool.putconn(connection)
+        connection = await pool.getconn()
     try:
         yield connection
     finally:
-        await _pool.putconn(connection)
+        await pool.putconn(connection)
 
 
-def _is_dead(connection: AsyncConnection[Any]) -> bool:
+def _is_dead(connection: Connection) -> bool:
     """Tell whether the server has hung up, without a round trip.
 
     An idle connection has nothing to read, unless the server said goodbye or sent a notice.
@@ -178,10 +235,9 @@ def _is_dead(connection: AsyncConnection[Any]) -> bool:
         return True
     poller = poll()
     poller.register(connection.fileno(), POLLIN)
-    if not poller.poll(0):
-        return False
     try:
-        connection.pgconn.consume_input()
+        while poller.poll(0):
+            connection.pgconn.consume_input()
     except psycopg.OperationalError:
         return True
     return connection.pgconn.status != psycopg.pq.ConnStatus.OK
@@ -213,7 +269,7 @@ def _connection_parameters() -> dict[str, Any]:
     }
 
 
-async def _configure(connection: AsyncConnection[Any]) -> None:
+async def _configure(connection: Connection) -> None:
     """Prepare a new connection: every integer is a bigint, so that one SQL has one plan."""
     connection.adapters.register_dumper(int, Int8Dumper)
     await connection.execute(
