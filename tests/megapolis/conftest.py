@@ -31,7 +31,7 @@ async def observer(db: None) -> AsyncIterator["psycopg.AsyncConnection[Any]"]:
     """A connection to the database of the tests that belongs to no pool."""
     from megapolis import database
 
-    parameters = database._connection_parameters()
+    parameters = database._connection_parameters() | {"prepare_threshold": None}
     parameters.pop("cursor_factory")
     connection = await psycopg.AsyncConnection.connect(**parameters)
     async with connection:
@@ -40,14 +40,17 @@ async def observer(db: None) -> AsyncIterator["psycopg.AsyncConnection[Any]"]:
 
 @pytest.fixture
 async def open_pool(db: None) -> AsyncIterator[OpenPool]:
-    """`await open_pool(size=1)` puts a pool in place whose connections are named "own pool"."""
+    """`await open_pool(size=1)` puts a pool in place whose connections are named "own pool".
+
+    It has all of them unless `full=False`; further parameters are those of the connection.
+    """
     from megapolis import database, environment
 
     ordinary = database._connection_parameters
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(database, "_pool", None)
 
-        async def open_own(*, size: int = 2, **parameters: Any) -> Any:
+        async def open_own(*, size: int = 2, full: bool = True, **parameters: Any) -> Any:
             monkeypatch.setattr(environment, "DATABASE_POOL_SIZE", size)
             monkeypatch.setattr(
                 database,
@@ -55,6 +58,8 @@ async def open_pool(db: None) -> AsyncIterator[OpenPool]:
                 lambda: ordinary() | {"application_name": "own pool"} | parameters,
             )
             await database.open_pool()
+            if full and database._pool:
+                await database._pool.wait()
             return database._pool
 
         yield open_own

@@ -1,5 +1,7 @@
 """A table of many types, for tests of what no feature's own model has."""
 
+from typing import ClassVar
+
 from django.apps.registry import Apps
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -31,6 +33,8 @@ class Sample(models.Model):
     tags = ArrayField(models.TextField(), db_default=[])
     data = models.JSONField(null=True)
     created_at = models.DateTimeField(db_default=Now())
+
+    objects: ClassVar[models.Manager["Sample"]] = models.Manager()
 
     class Meta:
         apps = Apps()

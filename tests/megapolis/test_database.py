@@ -1,0 +1,149 @@
+"""The pool outside requests, and transactions."""
+
+import asyncio
+from typing import Any
+
+import psycopg
+import pytest
+
+from megapolis import database
+from megapolis.statements import Insert, Param, Statement
+from tests.megapolis.samples import Sample, SampleRow
+
+pytestmark = pytest.mark.usefixtures("samples")
+
+insert = Insert(Sample, {"name": Param("name"), "number": Param("number")}, row=SampleRow)
+everything = Statement(Sample.objects.order_by("id"), row=SampleRow)
+lock = Statement(
+    Sample.objects.filter(name=Param("name")).select_for_update(skip_locked=True), row=SampleRow
+)
+
+
+class Undo(Exception):
+    """What a test raises to leave a transaction."""
+
+
+async def names() -> list[str]:
+    return [row.name for row in await everything.all()]
+
+
+async def backend() -> int:
+    [[pid]] = await database.fetch(b"SELECT pg_backend_pid()", [], reads=True)
+    return int(pid)
+
+
+class TestPool:
+    @pytest.mark.usefixtures("open_pool")
+    async def test_says_how_to_open_it_when_it_is_closed(self) -> None:
+        with pytest.raises(RuntimeError, match=r"async with database.connected\(\)"):
+            await everything.all()
+        with pytest.raises(RuntimeError, match=r"async with database.connected\(\)"):
+            async with database.transaction():
+                pass
+        await database.close_pool()
+
+    @pytest.mark.usefixtures("open_pool")
+    async def test_is_open_inside_connected(self) -> None:
+        async with database.connected():
+            async with database.connected():
+                assert await names() == []
+            assert await names() == []
+        assert database._pool is None
+
+    async def test_may_be_closed_while_a_connection_is_out(self, open_pool: Any) -> None:
+        await open_pool()
+
+        async with database.transaction():
+            await insert.one(name="one", number=1)
+            await database.close_pool()
+            await insert.one(name="two", number=2)
+
+        await open_pool()
+        assert await names() == ["one", "two"]
+
+
+class TestTransaction:
+    async def test_commits_what_happens_inside(self) -> None:
+        async with database.transaction():
+            await insert.one(name="one", number=1)
+            await insert.one(name="two", number=2)
+            assert await asyncio.create_task(outside(names())) == []
+
+        assert await names() == ["one", "two"]
+
+    async def test_undoes_it_all_for_an_exception(self) -> None:
+        with pytest.raises(Undo):
+            async with database.transaction():
+                await insert.one(name="one", number=1)
+                raise Undo
+
+        assert await names() == []
+
+    async def test_has_one_connection(self) -> None:
+        async with database.transaction():
+            assert await backend() == await backend()
+
+    async def test_inside_another_is_a_savepoint(self) -> None:
+        async with database.transaction():
+            await insert.one(name="one", number=1)
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                async with database.transaction():
+                    await insert.one(name="two", number=2)
+                    await insert.one(name="one", number=1)
+            await insert.one(name="three", number=3)
+
+        assert await names() == ["one", "three"]
+
+    async def test_is_shared_by_the_tasks_started_inside(self) -> None:
+        with pytest.raises(Undo):
+            async with database.transaction():
+                await asyncio.gather(
+                    insert.one(name="one", number=1), insert.one(name="two", number=2)
+                )
+                assert len(set(await asyncio.gather(backend(), backend()))) == 1
+                raise Undo
+
+        assert await names() == []
+
+    async def test_refuses_a_task_that_outlives_it(self) -> None:
+        over = asyncio.Event()
+
+        async def late() -> None:
+            await over.wait()
+            await insert.one(name="late", number=1)
+
+        async with database.transaction():
+            task = asyncio.create_task(late())
+        over.set()
+
+        with pytest.raises(RuntimeError, match="the transaction in which this task was started"):
+            await task
+        assert await names() == []
+
+    async def test_is_apart_from_that_of_another_task(self) -> None:
+        pids: list[int] = []
+        both = asyncio.Barrier(2)
+
+        async def work(name: str) -> None:
+            async with database.transaction():
+                pids.append(await backend())
+                await both.wait()
+                await insert.one(name=name, number=1)
+
+        await asyncio.gather(work("one"), work("two"))
+
+        assert len(set(pids)) == 2
+        assert sorted(await names()) == ["one", "two"]
+
+    async def test_locks_rows(self) -> None:
+        await insert.one(name="one", number=1)
+
+        async with database.transaction():
+            assert len(await lock.all(name="one")) == 1
+            assert await asyncio.create_task(outside(lock.all(name="one"))) == []
+
+
+async def outside(awaitable: Any) -> Any:
+    """Await what is to happen outside the transaction, as in another request."""
+    database._transaction.set(None)
+    return await awaitable

@@ -1,0 +1,256 @@
+"""What goes wrong between this service and a PostgreSQL that is there, and how it recovers."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from megapolis import database
+from megapolis.database import DatabaseUnavailable
+from megapolis.statements import Insert, Param, Statement, Update
+from tests.megapolis.exchange import Exchange
+from tests.megapolis.samples import Sample, SampleRow
+
+pytestmark = pytest.mark.usefixtures("samples")
+
+insert = Insert(Sample, {"name": Param("name"), "number": Param("number")}, row=SampleRow)
+everything = Statement(Sample.objects.order_by("id"), row=SampleRow)
+increase = Update(
+    Sample.objects.filter(name=Param("name")), {"number": Param("number")}, row=SampleRow
+)
+
+SLEEP = b"SELECT pg_sleep(60)"
+BLOCKED = """
+    SELECT FROM pg_stat_activity
+    WHERE application_name = 'own pool' AND wait_event_type IN ('Lock', 'Timeout')
+"""
+TERMINATE = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE application_name = 'own pool'
+"""
+
+CONFLICT = """
+    CREATE SEQUENCE attempts OWNED BY samples.id;
+    CREATE OR REPLACE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF nextval('attempts') % 2 = 1 THEN RAISE EXCEPTION USING ERRCODE = '{code}'; END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER conflict BEFORE INSERT ON samples FOR EACH ROW EXECUTE FUNCTION conflict();
+"""
+
+
+async def terminate(observer: Any, *, when: str = "true") -> int:
+    """Kill connections of the pool, and wait until they are gone; returns how many."""
+    cursor = await observer.execute(f"{TERMINATE} AND {when}")
+    return len(await cursor.fetchall())
+
+
+async def until_blocked(observer: Any) -> None:
+    """Return when a statement of the pool waits for a lock, or sleeps."""
+    async with asyncio.timeout(5):
+        while not await (await observer.execute(BLOCKED)).fetchall():
+            await asyncio.sleep(0)
+
+
+class TestIdleConnections:
+    async def test_that_died_are_replaced_before_anybody_notices(
+        self, open_pool: Any, observer: Any, log: list[str]
+    ) -> None:
+        await open_pool(size=3)
+
+        for number in range(3):
+            assert await terminate(observer) > 0
+            await insert.one(name=str(number), number=number)  # a write, which is not repeated
+
+        assert len(await everything.all()) == 3
+        assert log == []
+
+
+class TestConnectionThatDies:
+    async def test_under_a_read_is_replaced_and_the_read_repeated(
+        self, open_pool: Any, observer: Any
+    ) -> None:
+        await open_pool()
+        await observer.execute("SELECT pg_advisory_lock(1)")
+        read = asyncio.create_task(
+            database.fetch(b"SELECT pg_advisory_lock_shared(1)", [], reads=True)
+        )
+        await until_blocked(observer)
+
+        await terminate(observer, when="wait_event_type = 'Lock'")
+        await observer.execute("SELECT pg_advisory_unlock(1)")
+
+        assert len(await read) == 1
+
+    async def test_under_a_write_is_a_503_and_the_write_is_not_repeated(
+        self, open_pool: Any, observer: Any
+    ) -> None:
+        await open_pool()
+        async with observer.transaction():
+            await observer.execute("LOCK TABLE samples")
+            write = asyncio.create_task(insert.one(name="one", number=1))
+            await until_blocked(observer)
+            await terminate(observer, when="wait_event_type = 'Lock'")
+
+        with pytest.raises(DatabaseUnavailable):
+            await write
+        assert await everything.all() == []
+
+    async def test_inside_a_transaction_is_a_503(self, open_pool: Any, observer: Any) -> None:
+        await open_pool()
+
+        with pytest.raises(DatabaseUnavailable):
+            async with database.transaction():
+                await insert.one(name="one", number=1)
+                await terminate(observer, when="state = 'idle in transaction'")
+                await insert.one(name="two", number=2)
+
+        assert await everything.all() == []
+
+
+class TestPlan:
+    @pytest.mark.parametrize(
+        "change",
+        ["ALTER TABLE samples ALTER number TYPE bigint", "ALTER TABLE samples ADD extra text"],
+    )
+    async def test_that_a_migration_made_stale_is_made_again(
+        self, open_pool: Any, observer: Any, change: str
+    ) -> None:
+        await open_pool(size=1)
+        await insert.one(name="one", number=1)
+        await everything.all()
+
+        await observer.execute(change)
+
+        assert len(await everything.all()) == 1
+        assert (await increase.one(name="one", number=2)).number == 2
+
+    @pytest.mark.parametrize(
+        "change", ["ALTER TABLE samples ALTER number TYPE bigint", "DEALLOCATE ALL"]
+    )
+    async def test_that_is_stale_inside_a_transaction_is_a_503_once(
+        self, open_pool: Any, observer: Any, change: str
+    ) -> None:
+        await open_pool(size=1)
+        await everything.all()
+        if change.startswith("ALTER"):
+            await observer.execute(change)
+        else:
+            await deallocate()
+
+        with pytest.raises(DatabaseUnavailable):
+            async with database.transaction():
+                await everything.all()
+
+        async with database.transaction():
+            assert await everything.all() == []
+
+    async def test_that_somebody_dropped_is_made_again(self, open_pool: Any) -> None:
+        await open_pool(size=1)
+        await everything.all()
+
+        await deallocate()
+
+        assert await everything.all() == []
+
+
+async def deallocate() -> None:
+    """Drop every plan without psycopg's knowledge."""
+    await database.fetch(b"DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$", [], reads=False)
+
+
+class TestConflict:
+    @pytest.mark.parametrize("code", ["40P01", "40001"])
+    async def test_with_another_transaction_is_resolved_by_repeating_the_statement(
+        self, open_pool: Any, observer: Any, code: str
+    ) -> None:
+        await observer.execute(CONFLICT.format(code=code))
+        await open_pool()
+
+        assert (await insert.one(name="one", number=1)).name == "one"
+
+        with pytest.raises(DatabaseUnavailable):
+            async with database.transaction():
+                await insert.one(name="two", number=2)
+        assert len(await everything.all()) == 1
+
+
+class TestSlowStatement:
+    async def test_is_given_up_as_a_503_and_not_repeated(
+        self, open_pool: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(database, "STATEMENT_TIMEOUT", 10)
+        await open_pool(size=1)
+
+        with pytest.raises(DatabaseUnavailable):
+            await database.fetch(SLEEP, [], reads=True)
+
+        assert await everything.all() == []
+
+
+class TestExhaustedPool:
+    async def test_is_a_503_after_a_bounded_wait(
+        self, open_pool: Any, door: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(database, "CHECKOUT_TIMEOUT", 0.05)
+        await open_pool(size=1)
+
+        async with database.transaction():
+            other = Exchange("/select-one")
+            await asyncio.create_task(outside(other.run(door)))
+
+        assert other.problem["status"] == 503
+        assert other.problem["detail"] == "The database is temporarily unavailable"
+        assert other.headers["Retry-After"] == "1"
+        assert (await Exchange("/select-one").run(door)).status == 200
+
+    async def test_is_a_503_at_once_where_too_many_wait(
+        self, open_pool: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(database, "WAITING_PER_CONNECTION", 1)
+        monkeypatch.setattr(database, "CHECKOUT_TIMEOUT", 600.0)
+        await open_pool(size=1)
+
+        async with database.transaction():
+            waiting = asyncio.create_task(outside(everything.all()))
+            refused = asyncio.create_task(outside(everything.all()))
+            with pytest.raises(DatabaseUnavailable):
+                await refused
+
+        assert await waiting == []
+
+
+async def outside(awaitable: Any) -> Any:
+    """Await what is to happen outside the transaction, as in another request."""
+    database._transaction.set(None)
+    return await awaitable
+
+
+class TestCancelledRequest:
+    async def test_gives_its_connection_back_clean(self, open_pool: Any, observer: Any) -> None:
+        pool = await open_pool(size=1)
+        slow = asyncio.create_task(database.fetch(SLEEP, [], reads=True))
+        await until_blocked(observer)
+
+        slow.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+        assert await everything.all() == []
+        assert pool.get_stats()["pool_available"] == 1
+
+    async def test_never_costs_the_pool_a_connection_whenever_it_is_cancelled(
+        self, open_pool: Any
+    ) -> None:
+        pool = await open_pool(size=2)
+        for steps in range(60):
+            tasks = [asyncio.create_task(everything.all()) for _ in range(6)]
+            for _ in range(steps % 20):
+                await asyncio.sleep(0)
+            for task in tasks[:: 1 + steps % 2]:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        async with database.transaction():
+            assert await asyncio.create_task(outside(everything.all())) == []
+        assert pool.get_stats()["pool_available"] == 2
