@@ -38,6 +38,11 @@ class UserAddForm(BaseAddForm):
 class SignInForm(AdminAuthenticationForm):
     """Signs staff in. What is wrong is never said, and trying is limited."""
 
+    error_messages = {
+        **AdminAuthenticationForm.error_messages,
+        "invalid_login": "Please enter the correct email and password for a staff account.",
+    }
+
     def clean(self) -> dict[str, Any]:
         """Judge email and password, unless it was tried too often."""
         email, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -11,17 +12,37 @@ from django.utils.html import format_html
 from megapolis.admin.options import StaffAdmin
 
 
+class KindFilter(admin.SimpleListFilter):
+    """Log entries about one kind of thing, of those that the admin shows."""
+
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        kinds = ContentType.objects.get_for_models(*model_admin.admin_site._registry)
+        return [(str(kind.pk), kind.name) for kind in kinds.values()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        known = {value for value, _ in self.lookup_choices}
+        return queryset.filter(content_type=self.value()) if self.value() in known else queryset
+
+
 class LogEntryAdmin(StaffAdmin):
     """The log."""
 
-    list_display = ("action_time", "user", "action_flag", "content_type", "target", "what")
+    list_display = ("action_time", "user", "action_flag", "kind", "target", "what")
     list_display_links = None
     list_select_related = ("user", "content_type")
-    list_filter = ("action_flag", "content_type")
+    list_filter = ("action_flag", KindFilter)
     sortable_by = ()
     search_fields = ("user__email", "object_repr")
     search_help_text = "The beginning of an email of staff, or of what was changed."
     actions = None
+
+    @admin.display(description="kind")
+    def kind(self, entry: LogEntry) -> str:
+        """What sort of thing was changed."""
+        return entry.content_type.name if entry.content_type else ""
 
     @admin.display(description="object")
     def target(self, entry: LogEntry) -> str:
