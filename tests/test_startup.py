@@ -135,7 +135,7 @@ class TestProduction:
 
 
 class TestDevelopment:
-    def test_exchanges_what_the_stand_in_issuer_prints(self, pool: None) -> None:
+    def test_exchanges_what_the_stand_in_issuer_prints(self, db: None) -> None:
         given = development()
         printed = manage("supabase_token", "ada@example.com", given=given)
         assert (printed.returncode, printed.stderr) == (0, "")
@@ -146,7 +146,7 @@ class TestDevelopment:
 
         assert (answer.status_code, me.json()["email"]) == (200, "ada@example.com")
 
-    def test_accepts_unverified_tokens_only_with_its_switch_and_says_so(self, pool: None) -> None:
+    def test_accepts_unverified_tokens_only_with_its_switch_and_says_so(self, db: None) -> None:
         switch = {"SUPABASE_ALLOW_UNVERIFIED": "true"}
         with FakeSupabase() as project:
             given = development() | switch | {"SUPABASE_URL": project.url}

@@ -67,7 +67,7 @@ class TestEnvironment:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def given(cls, pool: None) -> dict[str, str]:
+    def given(cls, module_db: None) -> dict[str, str]:
         return development()
 
     @pytest.fixture(scope="class")
