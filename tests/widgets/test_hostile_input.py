@@ -102,7 +102,9 @@ class TestBody:
     async def test_that_is_not_json_is_refused(
         self, client: httpx.AsyncClient, address: tuple[str, str], body: bytes
     ) -> None:
-        problem(await client.request(*address, content=body, headers=JSON), 400)
+        response = await client.request(*address, content=body, headers=JSON)
+
+        assert problem(response, 400)["detail"].startswith("The body ")
 
     @pytest.mark.parametrize(
         "body",
