@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jwt.utils import base64url_decode
 
@@ -15,6 +15,8 @@ from tests.accounts.conftest import traces
 from tests.accounts.forgeries import FORGERIES, Forgery, bit_flips, claims, signed
 
 NOW = 1_800_000_000
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""How fast a machine is has nothing to do with what is true."""
 MOMENT = datetime.fromtimestamp(NOW, UTC)
 
 
@@ -59,10 +61,11 @@ class TestIssue:
         assert isinstance(claims, dict)
         assert claims["email"] == ""
 
+    @settings(UNHURRIED)
     @given(
         st.integers(1, 2**63 - 1),
         st.integers(1, 2**63 - 1),
-        st.none() | st.emails() | st.text(st.characters(exclude_categories=["Cs"])),
+        st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     )
     @example(2**63 - 1, 2**63 - 1, "\u00e9@example.com")
     def test_writes_what_is_read(self, user_id: int, session_id: int, email: str | None) -> None:
@@ -137,6 +140,7 @@ class TestRead:
             accepted.append(token)
         assert accepted == []
 
+    @settings(UNHURRIED)
     @given(st.text() | st.text(st.sampled_from('eyJ.A-_=0{}" ')))
     @example("")
     @example("\ud800.\ud800.\ud800")
