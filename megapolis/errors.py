@@ -28,8 +28,6 @@ from django.core.exceptions import (
     PermissionDenied,
     RequestDataTooBig,
     SuspiciousOperation,
-    TooManyFieldsSent,
-    TooManyFilesSent,
 )
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
@@ -162,8 +160,6 @@ TRANSLATIONS: dict[type[Exception], type[ApiError]] = {
     Http404: NotFound,
     PermissionDenied: Forbidden,
     RequestDataTooBig: PayloadTooLarge,
-    TooManyFieldsSent: PayloadTooLarge,
-    TooManyFilesSent: PayloadTooLarge,
     SuspiciousOperation: BadRequest,
     DjangoBadRequest: BadRequest,
     MultiPartParserError: BadRequest,
@@ -236,6 +232,7 @@ def _field_problem(error: Mapping[str, Any]) -> dict[str, str]:
     source, *path = error["loc"]
     steps = path[1:] if source == "body" else path
     pointer = "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+    pointer = pointer.encode(errors="replace").decode()  # a lone surrogate is no JSON
     return {
         "pointer": f"/{source}/{pointer}".rstrip("/"),
         "message": error["msg"].removeprefix("Value error, "),

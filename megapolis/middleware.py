@@ -89,7 +89,8 @@ def http_methods(get_response: AsyncView) -> AsyncView:
     """Answer HEAD as GET, whose body the server leaves out, and OPTIONS from the views' methods."""
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
-        if request.method == "HEAD":
+        method = request.method
+        if method == "HEAD":
             request.method = "GET"
         response = await get_response(request)
         if not isinstance(response, HttpResponseNotAllowed):
@@ -98,10 +99,10 @@ def http_methods(get_response: AsyncView) -> AsyncView:
         if "GET" in allowed:
             allowed.add("HEAD")
         headers = {"Allow": ", ".join(sorted(allowed))}
-        if request.method == "OPTIONS":
+        if method == "OPTIONS":
             return HttpResponse(status=204, headers=headers)
         return problem_response(
-            status=405, detail=f"{request.method} is not supported here", headers=headers
+            status=405, detail=f"{method} is not supported here", headers=headers
         )
 
     return middleware
