@@ -7,6 +7,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import MiddlewareNotUsed
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.module_loading import import_string
 
@@ -30,8 +31,11 @@ def check_api_middleware(
 
 def _is_native_async(factory: Any) -> bool:
     async def get_response(request: Any) -> Any:
-        return None
+        """Stand for what is inside of the middleware."""
 
     if isinstance(factory, type) and issubclass(factory, MiddlewareMixin):
         return False
-    return iscoroutinefunction(factory(get_response))
+    try:
+        return iscoroutinefunction(factory(get_response))
+    except MiddlewareNotUsed:
+        return True
