@@ -231,11 +231,9 @@ def _is_dead(connection: Connection) -> bool:
 
     An idle connection has nothing to read, unless the server said goodbye or sent a notice.
     """
-    if connection.closed:
-        return True
     poller = poll()
-    poller.register(connection.fileno(), POLLIN)
     try:
+        poller.register(connection.fileno(), POLLIN)
         while poller.poll(0):
             connection.pgconn.consume_input()
     except psycopg.OperationalError:
