@@ -132,13 +132,18 @@ async def query_then_wait(request: HttpRequest) -> HttpResponse:
     raise AssertionError
 
 
+async def slow(request: HttpRequest) -> HttpResponse:
+    await database.fetch(b"SELECT pg_sleep(60)", [], reads=True)
+    raise AssertionError
+
+
 async def stream_then_wait(request: HttpRequest) -> StreamingHttpResponse:
     async def parts() -> AsyncIterator[bytes]:
         yield b"one "
         await _wait(request, reached=0)
 
     response = StreamingHttpResponse(parts())
-    response._resource_closers.append(lambda: request.scope["closed"].set())  # type: ignore[attr-defined]
+    response._resource_closers.append(request.scope["closed"].set)  # type: ignore[attr-defined]
     return response
 
 
@@ -187,6 +192,7 @@ urlpatterns = [
     path("orm-in-async", orm_in_async_view),
     path("orm-then-wait", orm_then_wait),
     path("query-then-wait", query_then_wait),
+    path("slow", slow),
     path("stream-then-wait", stream_then_wait),
     path("backend", backend),
     path("badly-closed", badly_closed),

@@ -72,10 +72,13 @@ class TestTransaction:
         assert await names() == ["one", "two"]
 
     async def test_undoes_it_all_for_an_exception(self) -> None:
-        with pytest.raises(Undo):
+        async def work() -> None:
             async with database.transaction():
                 await insert.one(name="one", number=1)
                 raise Undo
+
+        with pytest.raises(Undo):
+            await work()
 
         assert await names() == []
 
@@ -84,24 +87,29 @@ class TestTransaction:
             assert await backend() == await backend()
 
     async def test_inside_another_is_a_savepoint(self) -> None:
+        async def violate() -> None:
+            async with database.transaction():
+                await insert.one(name="two", number=2)
+                await insert.one(name="one", number=1)
+
         async with database.transaction():
             await insert.one(name="one", number=1)
             with pytest.raises(psycopg.errors.UniqueViolation):
-                async with database.transaction():
-                    await insert.one(name="two", number=2)
-                    await insert.one(name="one", number=1)
-            await insert.one(name="three", number=3)
+                await violate()
+            async with database.transaction():
+                await insert.one(name="three", number=3)
 
         assert await names() == ["one", "three"]
 
     async def test_is_shared_by_the_tasks_started_inside(self) -> None:
-        with pytest.raises(Undo):
+        async def work() -> None:
             async with database.transaction():
-                await asyncio.gather(
-                    insert.one(name="one", number=1), insert.one(name="two", number=2)
-                )
+                await asyncio.gather(*(insert.one(name=name, number=1) for name in ("one", "two")))
                 assert len(set(await asyncio.gather(backend(), backend()))) == 1
                 raise Undo
+
+        with pytest.raises(Undo):
+            await work()
 
         assert await names() == []
 

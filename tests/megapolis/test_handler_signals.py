@@ -96,9 +96,11 @@ class TestRequestFinished:
         def receiver(sender: Any, **_: Any) -> None:
             seen.append(sender)
 
-        with connected(signals.request_finished, receiver):
-            with pytest.raises(RuntimeError, match=SECRET):
-                await Exchange("/broken-stream").run(door)
+        with (
+            connected(signals.request_finished, receiver),
+            pytest.raises(RuntimeError, match=SECRET),
+        ):
+            await Exchange("/broken-stream").run(door)
 
         assert seen == [NativeHandler]
 

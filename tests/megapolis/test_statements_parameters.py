@@ -20,7 +20,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Concat, Lower
 from pydantic import BaseModel
 
-from megapolis import database
+from megapolis import database, environment
 from megapolis.database import ValueNotStorable
 from megapolis.statements import Insert, Param, Statement
 from tests.megapolis.samples import Sample, SampleRow
@@ -65,7 +65,7 @@ class TestPlan:
     async def test_may_be_done_without(
         self, open_pool: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(database.environment, "DATABASE_PREPARED_STATEMENTS", False)
+        monkeypatch.setattr(environment, "DATABASE_PREPARED_STATEMENTS", False)
         await open_pool(size=1)
 
         assert await names(where(pk=Param("id")), id=1) == "one"

@@ -1,0 +1,81 @@
+"""PostgreSQL goes away and comes back, and the API is not restarted."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from megapolis import database
+from megapolis.embedded import EmbeddedServer
+from tests.megapolis.exchange import Exchange
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    folder: Path = tmp_path_factory.mktemp("outage")
+    server = EmbeddedServer(folder, durable=False)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def address(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Where the server is, which runs."""
+    monkeypatch.setattr(database, "CHECKOUT_TIMEOUT", 0.5)
+    return {"host": server.start(), "dbname": "postgres", "user": "postgres"}
+
+
+async def get(door: Any) -> Exchange:
+    return await Exchange("/select-one").run(door)
+
+
+class TestOutage:
+    async def test_is_answered_with_503_and_over_with_the_first_request_after_it(
+        self, door: Any, open_pool: Any, server: EmbeddedServer, address: dict[str, Any]
+    ) -> None:
+        await open_pool(**address)
+        assert (await get(door)).status == 200
+
+        server.stop("immediate")
+        for _ in range(2):
+            away = await get(door)
+            assert away.problem["status"] == 503
+            assert away.headers["Retry-After"] == "1"
+
+        server.start()
+        started = perf_counter()
+        assert (await get(door)).status == 200
+        assert perf_counter() - started < 1
+
+    async def test_at_the_start_of_the_service_heals_by_itself(
+        self, door: Any, open_pool: Any, server: EmbeddedServer, address: dict[str, Any]
+    ) -> None:
+        server.stop()
+        await open_pool(full=False, **address)
+        assert (await get(door)).status == 503
+
+        server.start()
+
+        assert (await get(door)).status == 200
+
+    async def test_is_told_in_one_line_and_its_end_in_another(
+        self,
+        door: Any,
+        open_pool: Any,
+        server: EmbeddedServer,
+        address: dict[str, Any],
+        log: list[str],
+    ) -> None:
+        await open_pool(**address)
+        server.stop()
+        for _ in range(2):
+            await get(door)
+        server.start()
+        await get(door)
+
+        told = [line for line in log if "PostgreSQL is" in line or "pool" in line]
+        assert len(told) == 2
+        assert told[0].startswith("ERROR PostgreSQL is away: connection ")
+        assert told[1].startswith("INFO PostgreSQL is back")
