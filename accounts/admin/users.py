@@ -106,7 +106,7 @@ class UserAdmin(StaffAdmin, BaseUserAdmin):
         return allowed and obj != request.user
 
     def may_act_on(self, request: HttpRequest, row: User) -> bool:
-        return row != request.user and self.has_change_permission(request, row)
+        return row != request.user and super().may_act_on(request, row)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[User], search_term: str

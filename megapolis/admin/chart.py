@@ -38,6 +38,14 @@ class Chart:
         return sum(self.counts.values())
 
     @property
+    def summary(self) -> str:
+        """The numbers in words, for the eye and for who cannot see the bars."""
+        return (
+            f"{self.caption}: {self.sum:,} in {len(self.counts)} days, "
+            f"{self.highest:,} on the best day"
+        )
+
+    @property
     def days(self) -> list[date]:
         """The days, in order."""
         return list(self.counts)

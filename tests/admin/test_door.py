@@ -92,6 +92,15 @@ class TestTheDoorShut:
         assert [status for status, *_ in answers] == [200, 200]
 
 
+class TestTheLog:
+    async def test_has_a_line_for_each_page_with_the_id_that_the_answer_carries(
+        self, superuser: Staff, log: list[str]
+    ) -> None:
+        response = await superuser.get("/admin/")
+        assert response.headers["x-request-id"]
+        assert any("GET /admin/ 200" in line for line in log)
+
+
 class TestErrors:
     async def test_are_pages_for_people(self, superuser: Staff) -> None:
         response = await superuser.get("/admin/nothing/")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db import OperationalError
 
 from accounts.models import User
 from megapolis.admin import numbers
@@ -87,6 +88,16 @@ class TestNumbers:
             lambda: list(Widget.objects.filter(pk__gte=found).values_list("pk", flat=True))
         )
         assert sorted(later) == sorted(expected)
+
+    async def test_an_outage_is_not_taken_for_slowness(
+        self, door: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(_: Any) -> Any:
+            raise OperationalError("connection lost")
+
+        monkeypatch.setattr(numbers, "dict", fail, raising=False)
+        with pytest.raises(OperationalError):
+            await orm(lambda: numbers.per_day(User, until=datetime.now(UTC).date()))
 
     async def test_there_is_no_id_in_an_empty_table(self, door: None) -> None:
         assert await orm(lambda: numbers.first_id_since(Widget, datetime.now(UTC))) == 0

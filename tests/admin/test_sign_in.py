@@ -6,11 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
+from django.core.management import call_command
 from django.db.models import F
 
 from accounts.models import SignInAttempt, User
 from accounts.sign_in import PER_ACCOUNT, PER_CLIENT, WINDOW
-from tests.admin.conftest import MakeStaff, SignIn, Staff, orm
+from tests.admin.conftest import PASSWORD, MakeStaff, SignIn, Staff, orm
 
 WRONG = "Please enter the correct email and password for a staff account."
 TOO_MANY = "Too many attempts."
@@ -64,6 +65,18 @@ class TestSignIn:
         monkeypatch.setattr(MD5PasswordHasher, "encode", count)
         await visitor.sign_in(email, "guess")
         assert len(hashed) == 1
+
+    async def test_asks_for_what_is_missing_without_counting_it(self, visitor: Staff) -> None:
+        assert "This field is required." in (await visitor.sign_in("ada@example.com", "")).text
+        assert await orm(SignInAttempt.objects.count) == 0
+
+    async def test_works_for_who_was_made_by_createsuperuser(
+        self, door: None, visitor: Staff, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", PASSWORD)
+        options = {"email": "Root@Example.com", "interactive": False, "verbosity": 0}
+        await orm(lambda: call_command("createsuperuser", **options))
+        assert (await visitor.sign_in("root@example.com")).url.path == "/admin/"
 
     async def test_deactivation_ends_a_session_of_the_admin(
         self, make_staff: MakeStaff, sign_in: SignIn

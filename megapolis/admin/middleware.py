@@ -1,13 +1,18 @@
-"""What staff see while the database is away."""
+"""The middleware that the staff door has besides Django's."""
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.decorators import async_only_middleware
 from django.utils.deprecation import MiddlewareMixin
 
+from megapolis import middleware
 from megapolis.logger import logger
 
 RETRY_AFTER = 5
+
+request_context = async_only_middleware(middleware.request_context)
+"""The API door's, marked for Django's own handler as what it is."""
 
 
 class OutageMiddleware(MiddlewareMixin):
