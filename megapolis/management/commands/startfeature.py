@@ -5,6 +5,7 @@ import keyword
 import re
 import subprocess
 import sys
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError
 from django.core.management.commands import startapp
 
 from megapolis import features
@@ -40,14 +41,14 @@ class Command(startapp.Command):
         "NAME is in the plural."
     )
 
-    def add_arguments(self, parser: CommandParser) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments."""
         parser.add_argument("name", metavar="NAME", help="the plural, such as order_lines")
         other = parser.add_mutually_exclusive_group()
         other.add_argument("--singular", help="where it is not the plural without its s")
         other.add_argument("--plural", help="where NAME is the singular")
 
-    def handle(self, **options: Any) -> None:
+    def handle(self, **options: Any) -> None:  # type: ignore[override] - as startapp's own
         """Write it, and say what comes next."""
         self.app_or_project, self.a_or_an = "app", "an"
         names = _names(options["name"], singular=options["singular"], plural=options["plural"])
@@ -66,7 +67,8 @@ class Command(startapp.Command):
         folders = " and ".join(f"{folder.relative_to(BASE_DIR)}/" for folder in _folders(names))
         self.stdout.write(
             f"Created {folders}. {names.path}/ answers after `python manage.py migrate`.\n"
-            f"Next: `make test ARGS=tests/{names.plural}`; docs/features.md explains each file."
+            f"Next: `make test ARGS=tests/{names.plural}`; docs/features.md explains each file. "
+            "If `make run` is running, start it again."
         )
 
     def _validate(self, names: Names) -> None:

@@ -1,0 +1,71 @@
+"""Reads the guide's code blocks, and does in a checkout what a reader would do with them."""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from megapolis.environment import BASE_DIR
+from tests.checkout import Checkout
+
+DOCS = BASE_DIR / "docs"
+PAGES = sorted(path.name for path in DOCS.glob("*.md"))
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# ([\w/]+\.py)\n")
+IMPORTS = re.compile(r"(?:(?:from|import) .+\n)*")
+
+
+class Block(NamedTuple):
+    """A fenced block: its language and its text."""
+
+    language: str
+    text: str
+
+
+def blocks(page: str) -> Iterator[Block]:
+    for language, text in FENCE.findall((DOCS / page).read_text()):
+        yield Block(language, text)
+
+
+def follow(page: str, checkout: Checkout) -> None:
+    """Do everything that the page says, in its order. `make run` goes on until the end of it."""
+    with ExitStack() as stack:
+        for block in blocks(page):
+            if block == Block("sh", "make run\n"):
+                stack.enter_context(checkout.serving())
+            elif block.language == "sh":
+                checkout.succeed(here(block.text, checkout))
+            elif block.language == "console":
+                compare(block.text, checkout)
+            elif file := FILE.match(block.text):
+                add(checkout.folder / file[1], block.text[file.end() :])
+            elif block.language == "python":
+                (checkout.folder / "block.py").write_text(block.text)
+                checkout.succeed("set -a && . ./.env && python block.py")
+
+
+def here(text: str, checkout: Checkout) -> str:
+    return text.replace("http://127.0.0.1:8000", checkout.url)
+
+
+def compare(text: str, checkout: Checkout) -> None:
+    """Run what stands behind each `$` and expect the lines that follow it."""
+    for command, expected in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
+        assert checkout.succeed(here(command, checkout)) == expected, command
+
+
+def add(file: Path, text: str) -> None:
+    """Add the text at the end of the file, and its imports at the top; make the file if need be."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return
+    imports = IMPORTS.match(text)
+    assert imports
+    old = file.read_text()
+    first = re.search(r"^(?:from|import) ", old, re.MULTILINE)
+    assert first
+    file.write_text(
+        old[: first.start()] + imports[0] + old[first.start() :] + text[imports.end() :]
+    )

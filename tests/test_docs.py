@@ -1,0 +1,140 @@
+"""The developer guide is true: what it says is done here, and its tables are complete."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megapolis.environment import BASE_DIR, VARIABLES
+from megapolis.features import FEATURES
+from tests.checkout import Checkout
+from tests.guide import DOCS, PAGES, add, blocks, follow
+
+RUN = {"sh", "console", "python"}
+SHOWN = {"mermaid", "text"}
+GUIDE = (DOCS / "README.md").read_text()
+OURS = ("accounts", "megapolis")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
+    """A fresh clone, in which a developer has typed `make run` once."""
+    checkout = Checkout(tmp_path / "checkout")
+    checkout.succeed("make .env")
+    yield checkout
+    checkout.remove()
+
+
+class TestBlocks:
+    @pytest.mark.parametrize("page", [page for page in PAGES if page != "clients.md"])
+    def test_do_what_they_say(self, page: str, checkout: Checkout) -> None:
+        follow(page, checkout)
+
+    def test_are_all_of_a_language_that_is_tested(self) -> None:
+        for page in PAGES:
+            known = RUN | SHOWN | ({"ts"} if page == "clients.md" else set())
+            assert {block.language for block in blocks(page)} <= known, page
+
+    def test_that_are_only_shown_are_few(self) -> None:
+        shown = [block for page in PAGES for block in blocks(page) if block.language in SHOWN]
+        assert len(shown) <= 2
+
+    def test_fail_the_test_if_they_fail(self, tmp_path: Path) -> None:
+        class Broken(Checkout):
+            def __init__(self) -> None:
+                self.folder, self.port = tmp_path, 0
+
+        with pytest.raises(AssertionError, match="false"):
+            Broken().succeed("false\ntrue")
+
+    def test_are_added_to_the_file_that_they_name(self, tmp_path: Path) -> None:
+        file = tmp_path / "folder" / "module.py"
+        add(file, "import b\n\n\nb()\n")
+        add(file, "import a\n\n\na()\n")
+        assert file.read_text() == "import a\nimport b\n\n\nb()\n\n\na()\n"
+
+
+class TestTables:
+    def test_caption_every_folder(self) -> None:
+        folders = {
+            path.name
+            for path in BASE_DIR.iterdir()
+            if path.is_dir() and path.name[0] not in "._" and any(path.rglob("*.*"))
+        }
+        captioned = set(re.findall(r"^\| `(\w+)/` \|", GUIDE, re.MULTILINE))
+        assert folders - captioned - set(FEATURES) - {"logs", "node_modules"} == set()
+        assert captioned <= folders
+
+    @pytest.mark.parametrize("document", ["docs/README.md", "README.md"])
+    def test_have_every_command(self, document: str) -> None:
+        text = (BASE_DIR / document).read_text()
+        folders = (BASE_DIR / app / "management" / "commands" for app in OURS)
+        commands = {path.stem for folder in folders for path in folder.glob("[a-z]*.py")}
+        targets = re.findall(r"^([a-z]+):.*## ", (BASE_DIR / "Makefile").read_text(), re.MULTILINE)
+        assert not [name for name in commands if not re.search(rf"\b{name}\b", text)]
+        assert not [name for name in targets if f"make {name}" not in text]
+
+    def test_have_every_variable_with_its_description(self) -> None:
+        rows = [f"| `{name}` | {text} |" for name, text in VARIABLES.items()]
+        operations = (DOCS / "operations.md").read_text()
+        written = re.findall(r"^\| `[A-Z_]+` \|.*$", operations, re.MULTILINE)
+        assert written == rows
+
+    def test_of_the_readme_have_every_variable(self) -> None:
+        text = (BASE_DIR / "README.md").read_text()
+        assert not [name for name in VARIABLES if not re.search(rf"\b{name}\b", text)]
+
+    def test_have_every_fixture_that_they_name(self, request: pytest.FixtureRequest) -> None:
+        page = (DOCS / "testing.md").read_text()
+        for name in re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE):
+            assert request._fixturemanager.getfixturedefs(name, request.node), name
+
+
+class TestLinks:
+    @pytest.mark.parametrize("page", PAGES)
+    def test_lead_somewhere(self, page: str) -> None:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", (DOCS / page).read_text()):
+            assert (DOCS / target).exists(), target
+
+
+class TestTypeScript:
+    """With the packages of npm's registry, and no lock file, which would name its address."""
+
+    @pytest.fixture
+    def npm(self, tmp_path: Path) -> Any:
+        options = {"audit": "false", "fund": "false", "package_lock": "false"}
+        given = {name: value for name, value in os.environ.items() if name.startswith("npm_")}
+        variables = {f"npm_config_{name}": value for name, value in options.items()} | given
+        variables |= {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+
+        def run(script: str) -> "subprocess.CompletedProcess[str]":
+            return subprocess.run(
+                ["sh", "-ec", script],
+                cwd=tmp_path,
+                env=variables,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+        if not shutil.which("npm"):
+            pytest.skip("Node is not installed: the TypeScript client is not checked.")
+        if run("npm ping --fetch-retries=0 --fetch-timeout=5000").returncode:
+            pytest.skip("npm's registry is out of reach: the TypeScript client is not checked.")
+        return run
+
+    def test_is_generated_and_type_checked(self, npm: Any, tmp_path: Path) -> None:
+        scripts = [block.text for block in blocks("clients.md") if block.language == "sh"]
+        (client,) = (block.text for block in blocks("clients.md") if block.language == "ts")
+        shutil.copy(DOCS / "openapi.json", tmp_path)
+        (tmp_path / "client.ts").write_text(client)
+        for script in scripts:
+            done = npm(script)
+            assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        (tmp_path / "client.ts").write_text(client.replace("data.name", "data.nmae"))
+        assert "'nmae' does not exist" in npm(scripts[-1]).stdout
