@@ -20,7 +20,10 @@ class KindFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         kinds = ContentType.objects.get_for_models(*model_admin.admin_site._registry)
-        return [(str(kind.pk), kind.name) for kind in kinds.values()]
+        return sorted(
+            ((str(kind.pk), kind.name) for kind in kinds.values()),
+            key=lambda choice: choice[1].lower(),
+        )
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         known = {value for value, _ in self.lookup_choices}

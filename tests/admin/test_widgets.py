@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 
+from accounts.models import User
 from tests.admin.conftest import Staff, orm
 from widgets.models import Widget
 
@@ -89,7 +91,15 @@ class TestChanging:
         assert (await reload(widget)).name == "Cog"
         log = (await superuser.get("/admin/admin/logentry/?q=root")).text
         assert "Changed Name." in log
-        assert (await superuser.get("/admin/admin/logentry/?q=Co")).text.count("Changed Name.") == 1
+        kinds = await orm(lambda: ContentType.objects.get_for_models(Widget, User))
+        for query, count in {
+            "q=Co": 1,
+            f"kind={kinds[Widget].pk}": 1,
+            f"kind={kinds[User].pk}": 0,
+            "kind=x": 1,
+        }.items():
+            log = (await superuser.get(f"/admin/admin/logentry/?{query}")).text
+            assert log.count("Changed Name.") == count
 
     async def test_takes_the_names_that_the_api_takes(
         self, superuser: Staff, user: Any, make_widget: Any
