@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
 from jwt.utils import base64url_encode
 
-ABSENT = object()
+
+class Marker(Enum):
+    """A value that is written alike in every process, which the names of tests must be."""
+
+    ABSENT = "absent"
+
+
+ABSENT = Marker.ABSENT
 """As the value of a claim or a header field: leave it out."""
 
 
