@@ -12,7 +12,7 @@ from psycopg.errors import UniqueViolation
 from accounts import statements
 from tests import factories
 from tests.accounts.conftest import Exchange, rows, table_rows
-from tests.fakes import FakeSupabase, Mood
+from tests.fakes import KEYS_PATH, FakeSupabase, Mood
 from tests.signing import ABSENT
 
 USERS = "SELECT supabase_id::text, email FROM accounts_user ORDER BY id"
@@ -240,6 +240,19 @@ class TestRefusal:
         assert response.headers["Content-Type"] == "application/problem+json"
         assert 1 <= int(response.headers["Retry-After"]) <= 30
         assert queries == []
+
+    async def test_for_want_of_supabase_keeps_nobody_else_waiting(
+        self, exchange: Exchange, client: httpx.AsyncClient, project: FakeSupabase
+    ) -> None:
+        project.mood = "stall"
+        exchanging = asyncio.ensure_future(exchange(project.token()))
+        others = [(await client.get("/auth/me")).status_code for _ in range(50)]
+
+        assert others == [200] * 50
+        assert project.requests == [KEYS_PATH]
+        assert not exchanging.done()
+        project._released.set()
+        assert (await exchanging).status_code == 503
 
     async def test_is_no_concern_of_known_keys(
         self, exchange: Exchange, project: FakeSupabase
