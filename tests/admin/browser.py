@@ -12,12 +12,10 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends.db import SessionStore
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 from megapolis import embedded, environment
-from tests.admin.conftest import orm
+from tests.admin.conftest import orm, session_of
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -126,7 +124,7 @@ class Desk:
 
     async def enter(self, user: Any) -> None:
         """Be signed in already: hashing a password takes a second."""
-        session = await orm(lambda: _session_of(user))
+        session = await orm(lambda: session_of(user))
         name, path = settings.SESSION_COOKIE_NAME, "/admin/"
         cookie = {"name": name, "value": session, "domain": "127.0.0.1", "path": path}
         await self.page.context.add_cookies([cookie])  # type: ignore[list-item]
@@ -134,12 +132,3 @@ class Desk:
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             self.complaints.append(message.text)
-
-
-def _session_of(user: Any) -> str:
-    session = SessionStore()
-    session[SESSION_KEY] = str(user.pk)
-    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-    session.create()
-    return str(session.session_key)

@@ -11,6 +11,8 @@ import pytest
 from megapolis import environment
 from tests.admin.conftest import Staff
 
+type Answer = tuple[int, dict[str, str], str]
+
 VISIT = """
 import asyncio, json, sys
 import httpx
@@ -27,7 +29,7 @@ print(json.dumps([
 """
 
 
-def visit(*paths: str, **variables: str) -> list[tuple[int, dict[str, str], str]]:
+def visit(*paths: str, **variables: str) -> dict[str, Answer]:
     """What a service that was started with these variables answers over https."""
     process = subprocess.run(
         [sys.executable, "-c", VISIT, *paths],
@@ -48,12 +50,34 @@ def visit(*paths: str, **variables: str) -> list[tuple[int, dict[str, str], str]
         check=True,
     )
     answers = json.loads(process.stdout.splitlines()[-1])
-    return [(status, dict(headers), text) for status, headers, text in answers]
+    return {
+        path: (status, dict(headers), text)
+        for path, (status, headers, text) in zip(paths, answers, strict=True)
+    }
+
+
+@pytest.fixture(scope="module")
+def in_production() -> dict[str, Answer]:
+    """What a door answers in production, straight from a clone, with a database that is away."""
+    return visit(
+        "/admin/login/",
+        "/admin/nothing/",
+        "/static/admin/css/base.css",
+        "/static/megapolis/admin.css",
+        ENVIRONMENT="production",
+    )
+
+
+@pytest.fixture(scope="module")
+def shut() -> dict[str, Answer]:
+    """What there is with ADMIN_ENABLED=false."""
+    paths = ("/admin/", "/admin", "/admin/login/", "/docs", "/static/ninja/swagger-ui.css")
+    return visit(*paths, ENVIRONMENT="test", ADMIN_ENABLED="false")
 
 
 class TestTheDoorInProduction:
-    def test_is_strict(self) -> None:
-        ((status, headers, _),) = visit("/admin/login/", ENVIRONMENT="production")
+    def test_is_strict(self, in_production: dict[str, Answer]) -> None:
+        status, headers, _ = in_production["/admin/login/"]
         assert status == 200
         assert headers["strict-transport-security"].startswith("max-age=31536000")
         for part in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/admin/"):
@@ -63,33 +87,30 @@ class TestTheDoorInProduction:
         assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
         assert "unsafe" not in policy
 
-    def test_has_its_static_files_without_any_preparation(self) -> None:
-        answers = visit(
-            "/static/admin/css/base.css", "/static/megapolis/admin.css", ENVIRONMENT="production"
-        )
-        assert [status for status, *_ in answers] == [200, 200]
+    @pytest.mark.parametrize("path", ["/static/admin/css/base.css", "/static/megapolis/admin.css"])
+    def test_has_its_static_files_without_any_preparation(
+        self, path: str, in_production: dict[str, Answer]
+    ) -> None:
+        assert in_production[path][0] == 200
 
-    def test_sends_strangers_to_sign_in_without_asking_the_database(self) -> None:
-        ((status, headers, text),) = visit("/admin/nothing/", ENVIRONMENT="production")
+    def test_sends_strangers_to_sign_in_without_asking_the_database(
+        self, in_production: dict[str, Answer]
+    ) -> None:
+        status, headers, _ = in_production["/admin/nothing/"]
         assert status == 302
         assert headers["location"].startswith("/admin/login/")
-        assert not text
 
 
 class TestTheDoorShut:
-    def test_is_as_if_it_were_not_there(self) -> None:
-        answers = visit(
-            "/admin/", "/admin", "/admin/login/", ENVIRONMENT="test", ADMIN_ENABLED="false"
-        )
-        for status, headers, _ in answers:
-            assert status == 404
-            assert headers["content-type"] == "application/problem+json"
+    @pytest.mark.parametrize("path", ["/admin/", "/admin", "/admin/login/"])
+    def test_is_as_if_it_were_not_there(self, path: str, shut: dict[str, Answer]) -> None:
+        status, headers, _ = shut[path]
+        assert status == 404
+        assert headers["content-type"] == "application/problem+json"
 
-    def test_leaves_the_documentation_its_files(self) -> None:
-        answers = visit(
-            "/docs", "/static/ninja/swagger-ui.css", ENVIRONMENT="test", ADMIN_ENABLED="false"
-        )
-        assert [status for status, *_ in answers] == [200, 200]
+    @pytest.mark.parametrize("path", ["/docs", "/static/ninja/swagger-ui.css"])
+    def test_leaves_the_documentation_its_files(self, path: str, shut: dict[str, Answer]) -> None:
+        assert shut[path][0] == 200
 
 
 class TestTheLog:
