@@ -1,4 +1,4 @@
-"""The asynchronous connection pool, beneath `megapolis.statements`.
+"""The database as the event loop sees it, beneath `megapolis.statements`.
 
 In a request the pool is open: the ASGI lifespan opens and closes it. Outside one, open it yourself:
 
@@ -18,23 +18,20 @@ is raised is `DatabaseUnavailable`, a 503 with `Retry-After`. Unique and check c
 psycopg's own errors (`psycopg.errors.UniqueViolation`, …), for a service to give them a meaning.
 """
 
-import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from select import POLLIN, poll
-from typing import Any, ClassVar, Final, Self
+from typing import Any, Final
 
 import psycopg
 from django.db import connections
-from psycopg import AsyncConnection, AsyncRawCursor
-from psycopg.types.numeric import Int8Dumper
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from psycopg import errors
 
 from megapolis import environment
+from megapolis.connection import Connection, Row
 from megapolis.errors import Conflict, ServiceUnavailable, UnprocessableContent
-from megapolis.logger import logger
+from megapolis.pool import Exhausted, Pool
 
 CONNECT_TIMEOUT: Final = 3
 """Seconds to wait for PostgreSQL to accept a connection."""
@@ -45,45 +42,13 @@ WAITING_PER_CONNECTION: Final = 50
 STATEMENT_TIMEOUT: Final = 5_000
 """Milliseconds after which PostgreSQL gives a statement up."""
 
-STALE_PLAN: Final = (psycopg.errors.FeatureNotSupported, psycopg.errors.InvalidSqlStatementName)
+SETTINGS: Final = (
+    b"SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', $1, false)"
+)
+"""What each new connection is told."""
+
+STALE_PLAN: Final = (errors.FeatureNotSupported, errors.InvalidSqlStatementName)
 """A migration has changed the result of a prepared plan, or somebody has dropped the plan."""
-
-
-class Connection(AsyncConnection[tuple[Any, ...]]):
-    """A connection of the pool. One line in the log says that PostgreSQL is away, one that it is
-    back, however many attempts are made meanwhile.
-    """
-
-    away: ClassVar[bool] = False
-
-    @classmethod
-    async def connect(cls, *args: Any, **kwargs: Any) -> Self:
-        """Connect, or raise psycopg's error."""
-        try:
-            connection = await super().connect(*args, **kwargs)
-        except psycopg.Error as exc:
-            if not cls.away:
-                logger.error("PostgreSQL is away: {}", " ".join(str(exc).split()))
-            cls.away = True
-            raise
-        if cls.away:
-            logger.info("PostgreSQL is back")
-        cls.away = False
-        return connection
-
-
-@dataclass
-class Transaction:
-    """What is open on a connection, or was."""
-
-    connection: Connection
-    is_over: bool = False
-
-
-Pool = AsyncConnectionPool[Connection]
-
-_pool: Pool | None = None
-_transaction: ContextVar[Transaction | None] = ContextVar("transaction", default=None)
 
 
 class DatabaseUnavailable(ServiceUnavailable):
@@ -104,34 +69,34 @@ class ReferenceGone(Conflict):
     detail = "Something that this refers to no longer exists"
 
 
+@dataclass
+class Transaction:
+    """What is open on a connection, or was."""
+
+    connection: Connection
+    is_over: bool = False
+
+
+_pool: Pool | None = None
+_transaction: ContextVar[Transaction | None] = ContextVar("transaction", default=None)
+
+
 async def open_pool() -> None:
-    """Open the pool in the background; the database may be away, and is awaited when needed."""
+    """Open the pool in the background; the database may be away, and is asked when it is needed."""
     global _pool
     size = environment.DATABASE_POOL_SIZE
-    # What it warns of is told otherwise: by `Connection`, and to the client.
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-    _pool = AsyncConnectionPool(
-        connection_class=Connection,
-        kwargs=_connection_parameters(),
-        configure=_configure,
-        min_size=size,
-        max_size=size,
-        max_waiting=size * WAITING_PER_CONNECTION,
-        timeout=CHECKOUT_TIMEOUT,
-        # An attempt that fails is not repeated in the background, where psycopg would wait longer
-        # each time: the next request makes the next attempt, so recovery is immediate.
-        reconnect_timeout=0,
-        open=False,
+    _pool = Pool(
+        _connect, size=size, max_waiting=size * WAITING_PER_CONNECTION, timeout=CHECKOUT_TIMEOUT
     )
-    await _pool.open()
+    _pool.open()
 
 
 async def close_pool() -> None:
-    """Close every connection."""
+    """Close every connection, those in use when they come back."""
     global _pool
     if _pool is not None:
-        await _pool.close()
-        _pool = None
+        pool, _pool = _pool, None
+        await pool.close()
 
 
 @asynccontextmanager
@@ -151,22 +116,27 @@ async def connected() -> AsyncIterator[None]:
 async def transaction() -> AsyncIterator[None]:
     """Commit what happens inside, or undo it all if an exception leaves. Nested, a savepoint."""
     outer = _transaction_of_this_task()
-    with _translated_errors():
-        if outer is not None:
-            async with outer.connection.transaction():
-                yield
-            return
-        async with _checkout() as connection, connection.transaction():
-            current = Transaction(connection)
-            token = _transaction.set(current)
-            try:
-                yield
-            finally:
-                current.is_over = True
-                _transaction.reset(token)
+    if outer is not None:
+        async with _block(outer.connection, b"SAVEPOINT s", b"RELEASE s", b"ROLLBACK TO s"):
+            yield
+        return
+    pool = _open_pool()
+    try:
+        connection = await pool.take()
+    except Exhausted as exc:
+        raise DatabaseUnavailable from exc
+    current = Transaction(connection)
+    token = _transaction.set(current)
+    try:
+        async with _block(connection, b"BEGIN", b"COMMIT", b"ROLLBACK"):
+            yield
+    finally:
+        current.is_over = True
+        _transaction.reset(token)
+        pool.give_back(connection)
 
 
-async def fetch(sql: bytes, arguments: Sequence[Any], *, reads: bool) -> list[tuple[Any, ...]]:
+async def fetch(sql: bytes, arguments: Sequence[Any], *, reads: bool) -> list[Row]:
     """Run one statement with `$n` placeholders and return its rows.
 
     Outside a transaction it is run a second time where that is sure to be harmless: after a
@@ -174,25 +144,62 @@ async def fetch(sql: bytes, arguments: Sequence[Any], *, reads: bool) -> list[tu
     has changed the result of a prepared plan.
     """
     inside = _transaction_of_this_task()
-    with _translated_errors():
+    try:
         if inside is not None:
-            try:
-                return await _execute(inside.connection, sql, arguments)
-            except STALE_PLAN as exc:  # psycopg forgets all plans with the rollback
-                raise DatabaseUnavailable from exc
-        async with _checkout() as connection:
-            try:
-                return await _execute(connection, sql, arguments)
-            except STALE_PLAN:
-                await connection.execute(b"DEALLOCATE ALL")
-                return await _execute(connection, sql, arguments)
-            except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
-                return await _execute(connection, sql, arguments)
-            except psycopg.OperationalError:
-                if not (reads and connection.broken):
-                    raise
-        async with _checkout() as connection:
-            return await _execute(connection, sql, arguments)
+            return await _fetch_inside(inside, sql, arguments)
+        pool = _open_pool()
+        connection = await pool.take()
+        try:
+            return await connection.fetch(sql, arguments)
+        except psycopg.Error as exc:
+            if not await _may_repeat(connection, exc, reads=reads):
+                raise
+        finally:
+            pool.give_back(connection)
+        connection = await pool.take()
+        try:
+            return await connection.fetch(sql, arguments)
+        finally:
+            pool.give_back(connection)
+    except (psycopg.Error, UnicodeEncodeError, Exhausted) as exc:
+        raise _translated(exc) from exc
+
+
+async def _fetch_inside(
+    transaction: Transaction, sql: bytes, arguments: Sequence[Any]
+) -> list[Row]:
+    try:
+        return await transaction.connection.fetch(sql, arguments)
+    except STALE_PLAN as exc:
+        # The transaction is lost, and with it the way to prepare anew.
+        transaction.connection.retire()
+        raise DatabaseUnavailable from exc
+
+
+async def _may_repeat(connection: Connection, exc: psycopg.Error, *, reads: bool) -> bool:
+    if isinstance(exc, STALE_PLAN):
+        await connection.forget_statements()
+        return True
+    if isinstance(exc, errors.DeadlockDetected | errors.SerializationFailure):
+        return True
+    return reads and connection.closed
+
+
+@asynccontextmanager
+async def _block(
+    connection: Connection, begin: bytes, commit: bytes, rollback: bytes
+) -> AsyncIterator[None]:
+    try:
+        await connection.command(begin)
+        try:
+            yield
+        except BaseException:
+            if not connection.closed:
+                await connection.command(rollback)
+            raise
+        await connection.command(commit)
+    except psycopg.Error as exc:
+        raise _translated(exc) from exc
 
 
 def _transaction_of_this_task() -> Transaction | None:
@@ -202,55 +209,31 @@ def _transaction_of_this_task() -> Transaction | None:
     return current
 
 
-async def _execute(
-    connection: Connection, sql: bytes, arguments: Sequence[Any]
-) -> list[tuple[Any, ...]]:
-    cursor = await connection.execute(sql, arguments)
-    return await cursor.fetchall() if cursor.description else []
-
-
-@asynccontextmanager
-async def _checkout() -> AsyncIterator[Connection]:
-    """Lend a living connection. The dead ones in front of it are replaced by the pool."""
-    pool = _pool
-    if pool is None:
+def _open_pool() -> Pool:
+    if _pool is None:
         raise RuntimeError("the database pool is closed: use `async with database.connected():`")
-    connection = await pool.getconn()
-    while _is_dead(connection):
-        await connection.close()
-        await pool.putconn(connection)
-        connection = await pool.getconn()
+    return _pool
+
+
+def _translated(exc: Exception) -> Exception:
+    if isinstance(exc, psycopg.OperationalError | Exhausted):
+        return DatabaseUnavailable()
+    if isinstance(exc, psycopg.DataError | UnicodeEncodeError):
+        return ValueNotStorable()
+    if isinstance(exc, errors.ForeignKeyViolation):
+        return ReferenceGone()
+    return exc
+
+
+async def _connect() -> Connection:
+    connection = await Connection.connect(**_connection_parameters())
+    connection.listen()
     try:
-        yield connection
-    finally:
-        await pool.putconn(connection)
-
-
-def _is_dead(connection: Connection) -> bool:
-    """Tell whether the server has hung up, without a round trip.
-
-    An idle connection has nothing to read, unless the server said goodbye or sent a notice.
-    """
-    poller = poll()
-    try:
-        poller.register(connection.fileno(), POLLIN)
-        while poller.poll(0):
-            connection.pgconn.consume_input()
-    except psycopg.OperationalError:
-        return True
-    return connection.pgconn.status != psycopg.pq.ConnStatus.OK
-
-
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    try:
-        yield
-    except (PoolTimeout, TooManyRequests, PoolClosed, psycopg.OperationalError) as exc:
-        raise DatabaseUnavailable from exc
-    except (psycopg.DataError, UnicodeEncodeError) as exc:
-        raise ValueNotStorable from exc
-    except psycopg.errors.ForeignKeyViolation as exc:
-        raise ReferenceGone from exc
+        await connection.fetch(SETTINGS, [str(STATEMENT_TIMEOUT)])
+    except BaseException:
+        connection.hang_up()
+        raise
+    return connection
 
 
 def _connection_parameters() -> dict[str, Any]:
@@ -258,20 +241,4 @@ def _connection_parameters() -> dict[str, Any]:
     params = connections["default"].get_connection_params()
     for name in ("cursor_factory", "context", "prepare_threshold"):
         params.pop(name, None)
-    prepared = environment.DATABASE_PREPARED_STATEMENTS
-    return params | {
-        "autocommit": True,
-        "cursor_factory": AsyncRawCursor,
-        "prepare_threshold": 0 if prepared else None,
-        "connect_timeout": CONNECT_TIMEOUT,
-    }
-
-
-async def _configure(connection: Connection) -> None:
-    """Prepare a new connection: every integer is a bigint, so that one SQL has one plan."""
-    connection.adapters.register_dumper(int, Int8Dumper)
-    await connection.execute(
-        b"SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', $1, false)",
-        [str(STATEMENT_TIMEOUT)],
-        prepare=False,
-    )
+    return params | {"autocommit": True, "connect_timeout": CONNECT_TIMEOUT}

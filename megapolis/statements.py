@@ -93,7 +93,7 @@ class Statement[Row]:
         rows = await self._run(values)
         columns = self._columns
         return self._rows.validate_python(
-            [dict(zip(columns, row, strict=True)) for row in rows], by_name=True
+            [dict(zip(columns, row, strict=False)) for row in rows], by_name=True
         )
 
     async def one_or_none(self, **values: Any) -> Row | None:
@@ -102,7 +102,7 @@ class Statement[Row]:
         if not rows:
             return None
         return self._row.validate_python(
-            dict(zip(self._columns, rows[0], strict=True)), by_name=True
+            dict(zip(self._columns, rows[0], strict=False)), by_name=True
         )
 
     async def one(self, **values: Any) -> Row:

@@ -72,16 +72,16 @@ async def module_db(pool: None) -> AsyncIterator[None]:
 @pytest.fixture
 def queries(pool: None, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The SQL of each statement that is sent to PostgreSQL meanwhile."""
-    from megapolis import database
+    from megapolis.connection import Connection
 
     sent: list[bytes] = []
-    execute = database._execute
+    fetch = Connection.fetch
 
-    async def record(connection: Any, sql: bytes, arguments: Sequence[Any]) -> Any:
+    async def record(connection: Any, sql: bytes, arguments: Sequence[Any] = ()) -> Any:
         sent.append(sql)
-        return await execute(connection, sql, arguments)
+        return await fetch(connection, sql, arguments)
 
-    monkeypatch.setattr(database, "_execute", record)
+    monkeypatch.setattr(Connection, "fetch", record)
     return sent
 
 

@@ -32,7 +32,6 @@ async def observer(db: None) -> AsyncIterator["psycopg.AsyncConnection[Any]"]:
     from megapolis import database
 
     parameters = database._connection_parameters() | {"prepare_threshold": None}
-    parameters.pop("cursor_factory")
     connection = await psycopg.AsyncConnection.connect(**parameters)
     async with connection:
         yield connection
@@ -59,7 +58,7 @@ async def open_pool(db: None) -> AsyncIterator[OpenPool]:
             )
             await database.open_pool()
             if full and database._pool:
-                await database._pool.wait()
+                await database._pool.filled()
             return database._pool
 
         yield open_own

@@ -2,22 +2,23 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
 import pytest
 
-from megapolis import database
+from megapolis import database, environment
 from megapolis.embedded import EmbeddedServer
 from tests.megapolis.exchange import Exchange
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    folder: Path = tmp_path_factory.mktemp("outage")
-    server = EmbeddedServer(folder, durable=False)
-    yield server
-    server.stop()
+def server() -> Iterator[EmbeddedServer]:
+    with TemporaryDirectory(dir=environment.BASE_DIR / ".postgres", prefix="outage-") as folder:
+        server = EmbeddedServer(Path(folder), durable=False)
+        yield server
+        server.stop()
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ class TestCancelledRequest:
         with pytest.raises(asyncio.CancelledError):
             await slow
         assert await everything.all() == []
-        assert pool.get_stats()["pool_available"] == 1
+        assert pool.available == 1
 
     async def test_never_costs_the_pool_a_connection_whenever_it_is_cancelled(
         self, open_pool: Any
@@ -92,4 +92,4 @@ class TestCancelledRequest:
 
         async with database.transaction():
             assert await asyncio.create_task(outside(everything.all())) == []
-        assert pool.get_stats()["pool_available"] == 2
+        assert pool.available == 2

@@ -28,6 +28,7 @@ class TestStockViews:
     ) -> None:
         settings.ROOT_URLCONF = "tests.megapolis.stock_urls"
         settings.MIDDLEWARE = settings.API_MIDDLEWARE = []
+        settings.API_HEADERS = {}
         exchanges = [Exchange(path, method=method, query=query, body=body) for _ in range(2)]
 
         ours = await exchanges[0].run(NativeHandler())
@@ -99,7 +100,6 @@ class TestExceptions:
     async def test_of_a_middleware_are_problems_too(self, settings: Any, log: list[str]) -> None:
         settings.ROOT_URLCONF = "tests.megapolis.stock_urls"
         settings.API_MIDDLEWARE = [
-            "megapolis.middleware.security_headers",
             f"{__name__}.broken_middleware",
         ]
 

@@ -7,7 +7,7 @@ import pytest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from megapolis import environment, middleware
+from megapolis import environment
 from tests.conftest import MakeClient
 from tests.megapolis.exchange import Exchange
 
@@ -71,13 +71,6 @@ class TestSecurityHeaders:
         response = await anonymous.get("/docs")
 
         assert "default-src 'self'" in response.headers["Content-Security-Policy"]
-
-    async def test_insist_on_tls_in_production(self, settings: Any) -> None:
-        settings.SECURE_HSTS_SECONDS = 60
-
-        response = await middleware.security_headers(ok)(HttpRequest())
-
-        assert response.headers["Strict-Transport-Security"] == "max-age=60"
 
 
 class TestAppendSlash:

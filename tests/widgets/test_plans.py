@@ -58,7 +58,6 @@ def connection(owner_id: int) -> Iterator[Connection]:
     from megapolis.database import _connection_parameters
 
     parameters = _connection_parameters()
-    del parameters["cursor_factory"]
     with psycopg.connect(**parameters) as connection:
         yield connection
 

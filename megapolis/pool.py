@@ -1,0 +1,153 @@
+"""A pool of connections for one event loop.
+
+Taking a connection and giving it back are a few list operations, because nothing else runs on the
+loop meanwhile; that is why this is not `psycopg_pool`, which costs a fifth of a whole request
+(`docs/decisions/0004-connection-pool.md`). Both the wait and the queue are bounded, an attempt to
+connect that fails is not followed by a pause, and while PostgreSQL is away nobody waits for it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import psycopg
+
+from megapolis.connection import Connection
+from megapolis.logger import logger
+
+LIFETIME: Final = 3600.0
+"""Seconds after which a connection is replaced, so that a server process does not grow for ever."""
+
+
+class Exhausted(Exception):
+    """No connection could be had: all are in use, the server is away, or the pool is closed."""
+
+
+class Pool:
+    """Lends up to `size` connections, made by `connect`.
+
+    A caller waits `timeout` seconds at the longest, behind at most `max_waiting` others; after
+    that it gets `Exhausted`. The connection used last is lent first.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        *,
+        size: int,
+        max_waiting: int,
+        timeout: float,
+    ):
+        self._connect = connect
+        self._limit = size
+        self._max_waiting = max_waiting
+        self._timeout = timeout
+        self._size = 0
+        self._idle: list[Connection] = []
+        self._waiting: deque[asyncio.Future[Connection]] = deque()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._is_open = False
+        self._outage_is_logged = False
+
+    def open(self) -> None:
+        """Begin to connect. The server may be away; it is asked again when somebody needs it."""
+        self._is_open = True
+        self._loop = asyncio.get_running_loop()
+        for _ in range(self._limit):
+            self._grow()
+
+    @property
+    def available(self) -> int:
+        """How many connections nobody uses."""
+        return len(self._idle)
+
+    async def filled(self) -> None:
+        """Wait until no connection is on its way any more."""
+        while self._connecting:
+            await asyncio.wait(self._connecting)
+
+    async def close(self) -> None:
+        """Close every connection, those in use when they come back."""
+        self._is_open = False
+        for task in self._connecting:
+            task.cancel()
+        await asyncio.gather(*self._connecting, return_exceptions=True)
+        self._refuse_waiting()
+        while self._idle:
+            self._idle.pop().hang_up()
+
+    async def take(self) -> Connection:
+        """Return a living connection, or raise `Exhausted`."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_alive:
+                return connection
+            self._size -= 1
+        if not self._is_open or len(self._waiting) >= self._max_waiting:
+            raise Exhausted
+        self._grow()
+        return await self._wait()
+
+    def give_back(self, connection: Connection) -> None:
+        """Take a connection back, and hand it on to whoever waits for the longest."""
+        if connection.is_idle and self._is_open and connection.age < LIFETIME:
+            while self._waiting:
+                waiter = self._waiting.popleft()
+                if not waiter.done():
+                    waiter.set_result(connection)
+                    return
+            self._idle.append(connection)
+            return
+        connection.hang_up()
+        self._size -= 1
+        if self._waiting:
+            self._grow()
+
+    async def _wait(self) -> Connection:
+        waiter: asyncio.Future[Connection] = self._loop.create_future()
+        self._waiting.append(waiter)
+        timer = self._loop.call_later(self._timeout, _refuse, waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and not waiter.exception():
+                self.give_back(waiter.result())
+            raise
+        finally:
+            timer.cancel()
+
+    def _grow(self) -> None:
+        if self._is_open and self._size < self._limit:
+            self._size += 1
+            task = self._loop.create_task(self._add_connection())
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+
+    async def _add_connection(self) -> None:
+        try:
+            connection = await self._connect()
+        except (OSError, psycopg.Error) as exc:
+            self._size -= 1
+            if not self._outage_is_logged:
+                logger.error("PostgreSQL is away: {}", " ".join(str(exc).split()))
+                self._outage_is_logged = True
+            if self._size == 0:
+                self._refuse_waiting()
+            return
+        except BaseException:
+            self._size -= 1
+            raise
+        if self._outage_is_logged:
+            logger.info("PostgreSQL is back")
+            self._outage_is_logged = False
+        self.give_back(connection)
+
+    def _refuse_waiting(self) -> None:
+        while self._waiting:
+            _refuse(self._waiting.popleft())
+
+
+def _refuse(waiter: asyncio.Future[Connection]) -> None:
+    if not waiter.done():
+        waiter.set_exception(Exhausted())
