@@ -21,6 +21,7 @@ def use_keys(monkeypatch: pytest.MonkeyPatch) -> UseKeys:
 
     def use(*secrets: str) -> None:
         monkeypatch.setattr(tokens, "_keys", tokens.load_keys(*secrets))
+        monkeypatch.setattr(tokens, "_verified", {})
 
     return use
 

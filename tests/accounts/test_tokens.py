@@ -69,10 +69,13 @@ class TestIssue:
     )
     @example(2**63 - 1, 2**63 - 1, "\u00e9@example.com")
     def test_writes_what_is_read(self, user_id: int, session_id: int, email: str | None) -> None:
+        expires_at = tokens.expiry()
         token = tokens.issue(
-            user_id=user_id, email=email, session_id=session_id, expires_at=tokens.expiry()
+            user_id=user_id, email=email, session_id=session_id, expires_at=expires_at
         )
-        assert tokens.read(token) == tokens.Claims(user_id=user_id, session_id=session_id)
+        assert tokens.read(token) == tokens.Claims(
+            user_id=user_id, session_id=session_id, expires_at=int(expires_at.timestamp())
+        )
 
 
 class TestExpiry:
@@ -86,8 +89,30 @@ class TestExpiry:
 
 class TestRead:
     def test_returns_what_the_token_says(self) -> None:
+        said = claims(user_id=7, session_id=8)
+        found = tokens.read(signed(said))
+        assert (found.user_id, found.session_id, found.expires_at) == (7, 8, said["exp"])
+
+    def test_remembers_a_bounded_number_of_tokens(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tokens, "REMEMBERED", 2)
+        monkeypatch.setattr(tokens, "_verified", {})
+        issued = [signed(claims(user_id=1, session_id=number)) for number in (1, 2, 3)]
+
+        for token in issued:
+            tokens.read(token)
+
+        assert list(tokens._verified) == issued[1:]
+
+    def test_refuses_a_token_that_it_remembers_once_it_is_over(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         token = signed(claims(user_id=7, session_id=8))
-        assert tokens.read(token) == tokens.Claims(user_id=7, session_id=8)
+        expires_at = tokens.read(token).expires_at
+
+        monkeypatch.setattr(tokens, "time", lambda: float(expires_at))
+
+        with pytest.raises(tokens.InvalidToken):
+            tokens.read(token)
 
     @pytest.mark.usefixtures("clock")
     @pytest.mark.parametrize("times", [{"iat": NOW}, {"iat": 0}, {"exp": NOW + 1}, {"exp": 2**80}])
