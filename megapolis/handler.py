@@ -14,7 +14,6 @@ Against `django.core.handlers.asgi.ASGIHandler` these things differ, and no othe
 - signals are sent where somebody other than Django listens, or a thread was used.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -28,16 +27,17 @@ from django.conf import settings
 from django.core import signals
 from django.core.cache import close_caches
 from django.core.exceptions import MiddlewareNotUsed, RequestAborted
-from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.base import reset_urlconf
 from django.db import close_old_connections, reset_queries
 from django.dispatch import Signal
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 from django.urls import set_script_prefix
 from django.utils.module_loading import import_string
 
+from megapolis.disconnect import CancelledByDisconnect
 from megapolis.errors import ApiError, BadRequest, PayloadTooLarge, answer_exception
 
 type Scope = dict[str, Any]
@@ -52,6 +52,10 @@ None is what a receiver has become that exists no more.
 """
 
 
+KNOWN_HOSTS = 100
+"""How many spellings of `Host` are remembered as allowed."""
+
+
 class NativeRequest(ASGIRequest):
     """A request. `early_error` is what was wrong with it before it was made."""
 
@@ -62,6 +66,16 @@ class NativeHandler(ASGIHandler):
     """The ASGI application behind the API door."""
 
     request_class = NativeRequest
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._headers = [
+            (name.lower().encode(), name.encode(), value.encode())
+            for name, value in settings.API_HEADERS.items()
+        ]
+        self._known_hosts: set[str | None] = set()
+        self._body_max_bytes: int = settings.API_BODY_MAX_BYTES
+        self._body_limits: Mapping[str, int] = settings.API_BODY_LIMITS
 
     def load_middleware(self, is_async: bool = True) -> None:  # noqa: FBT001, FBT002 - Django's
         """Chain `settings.API_MIDDLEWARE` around the view."""
@@ -79,8 +93,8 @@ class NativeHandler(ASGIHandler):
                 request = await self.receive_request(scope, receive)
             except RequestAborted:
                 return
-            if prefix := get_script_prefix(scope):
-                set_script_prefix(prefix)
+            if request.script_name:
+                set_script_prefix(request.script_name)
             if _has_foreign_receivers(signals.request_started):
                 await signals.request_started.asend(sender=self.__class__, scope=scope)
             await self.respond(request, receive, send, context=context)
@@ -88,7 +102,7 @@ class NativeHandler(ASGIHandler):
     async def receive_request(self, scope: Scope, receive: Receive) -> NativeRequest:
         """Receive the body and make the request; `RequestAborted` if the client hangs up."""
         try:
-            limit = settings.API_BODY_LIMITS.get(scope["path"], settings.API_BODY_MAX_BYTES)
+            limit = self._body_limits.get(scope["path"], self._body_max_bytes)
             body = await _receive_body(scope, receive, limit=limit)
             return self.request_class(scope, BytesIO(body))
         except PayloadTooLarge as exc:
@@ -112,32 +126,44 @@ class NativeHandler(ASGIHandler):
         """Produce and send the response, unless the client hangs up first, and clean up."""
         response: HttpResponseBase | None = None
         try:
-            async with asyncio.TaskGroup() as group:
-                disconnect = group.create_task(self.listen_for_disconnect(receive))
+            with CancelledByDisconnect(receive, at_once=request.early_error is not None):
                 response = await self._middleware_chain(request)
-                _frame(response)
                 response._resource_closers.append(request.close)  # type: ignore[attr-defined]
                 response._handler_class = self.__class__  # type: ignore[attr-defined]
                 await self.send_response(response, send)
-                disconnect.cancel()
-        except BaseExceptionGroup as group_of_errors:
-            errors = group_of_errors.split(RequestAborted)[1]
-            if errors:
-                raise errors.exceptions[0] from None
         finally:
             await self.finish(response, used_thread=_used_thread(context))
 
-    async def listen_for_disconnect(self, receive: Receive) -> None:
-        """Wait until the client hangs up, which cancels the view. A refused body is drained."""
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        raise RequestAborted
+    async def send_response(self, response: HttpResponseBase, send: Send) -> None:
+        """Send it with the headers of every answer; a complete body goes in one piece."""
+        if response.streaming:
+            for _, name, value in self._headers:
+                response.headers.setdefault(name.decode(), value.decode())
+            await super().send_response(response, send)
+            return
+        headers = [
+            (name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()
+        ]
+        given = {name.lower() for name, _ in headers}
+        headers += [
+            (b"Set-Cookie", cookie.OutputString().encode("ascii"))
+            for cookie in response.cookies.values()
+        ]
+        headers += [(name, value) for lower, name, value in self._headers if lower not in given]
+        body = response.content  # type: ignore[attr-defined]
+        if response.status_code == HTTPStatus.NO_CONTENT:
+            headers = [header for header in headers if header[0].lower() != b"content-type"]
+        elif b"content-length" not in given:
+            headers.append((b"Content-Length", b"%d" % len(body)))
+        status = response.status_code
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     async def call_view(self, request: HttpRequest) -> HttpResponseBase:
         """Call the view that the URL leads to; one that is not async runs in a thread."""
         if isinstance(request, NativeRequest) and request.early_error:
             raise request.early_error
-        request.get_host()
+        self._check_host(request)
         view, args, kwargs = self.resolve_request(request)
         if not iscoroutinefunction(view):
             view = sync_to_async(self.make_view_atomic(view), thread_sensitive=True)
@@ -146,6 +172,14 @@ class NativeHandler(ASGIHandler):
         if isinstance(response, SimpleTemplateResponse):
             response = await sync_to_async(response.render, thread_sensitive=True)()
         return response
+
+    def _check_host(self, request: HttpRequest) -> None:
+        """Raise `DisallowedHost`, as `get_host()` does, which parses the header every time."""
+        host = request.META.get("HTTP_HOST")
+        if host not in self._known_hosts:
+            request.get_host()
+            if len(self._known_hosts) < KNOWN_HOSTS:
+                self._known_hosts.add(host)
 
     async def finish(self, response: HttpResponseBase | None, *, used_thread: bool) -> None:
         """Close the response and tell `request_finished`, in the request's thread if it had one."""
@@ -178,14 +212,6 @@ async def _receive_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def _frame(response: HttpResponseBase) -> None:
-    """Set the length of the body, as Django's CommonMiddleware does; 204 has none, and no type."""
-    if response.status_code == HTTPStatus.NO_CONTENT:
-        response.headers.pop("Content-Type", None)
-    elif isinstance(response, HttpResponse):
-        response.headers["Content-Length"] = str(len(response.content))
-
-
 def _answering_exceptions(get_response: AsyncView) -> AsyncView:
     async def answer(request: HttpRequest) -> HttpResponseBase:
         try:
@@ -198,10 +224,11 @@ def _answering_exceptions(get_response: AsyncView) -> AsyncView:
 
 def _has_foreign_receivers(signal: Signal) -> bool:
     """Tell whether anybody but Django itself would have to be called."""
-    return any(
-        (reference() if isinstance(reference, ReferenceType) else reference) not in DJANGO_RECEIVERS
-        for _, reference, *_ in signal.receivers
-    )
+    for _, receiver, *_ in signal.receivers:
+        known = receiver() if isinstance(receiver, ReferenceType) else receiver
+        if known not in DJANGO_RECEIVERS:
+            return True
+    return False
 
 
 def _used_thread(context: ThreadSensitiveContext) -> bool:

@@ -1,10 +1,9 @@
 """The middleware of the API door: coroutine functions around coroutine functions."""
 
 from collections.abc import Awaitable, Callable
+from secrets import token_hex
 from time import perf_counter
-from uuid import uuid4
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.urls import is_valid_path
@@ -16,13 +15,6 @@ from megapolis.logger import logger, request_id
 type AsyncView = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 REQUEST_ID_MAX_LENGTH = 64
-
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
 
 
 def request_context(get_response: AsyncView) -> AsyncView:
@@ -36,7 +28,7 @@ def request_context(get_response: AsyncView) -> AsyncView:
         started, method = perf_counter(), request.method
         identifier = request.META.get("HTTP_X_REQUEST_ID", "")
         if not _is_plain(identifier):
-            identifier = uuid4().hex
+            identifier = token_hex(16)
         token = request_id.set(identifier)
         try:
             response = await get_response(request)
@@ -49,21 +41,6 @@ def request_context(get_response: AsyncView) -> AsyncView:
             return response
         finally:
             request_id.reset(token)
-
-    return middleware
-
-
-def security_headers(get_response: AsyncView) -> AsyncView:
-    """Tell browsers to do nothing with an answer but to hand it to the script that asked."""
-    headers = dict(SECURITY_HEADERS)
-    if settings.SECURE_HSTS_SECONDS:
-        headers["Strict-Transport-Security"] = f"max-age={settings.SECURE_HSTS_SECONDS}"
-
-    async def middleware(request: HttpRequest) -> HttpResponseBase:
-        response = await get_response(request)
-        for name, value in headers.items():
-            response.headers.setdefault(name, value)
-        return response
 
     return middleware
 

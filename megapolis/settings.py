@@ -43,8 +43,7 @@ APPEND_SLASH = True
 
 API_MIDDLEWARE = [
     "megapolis.middleware.request_context",
-    "megapolis.middleware.security_headers",
-    "corsheaders.middleware.CorsMiddleware",
+    *(["corsheaders.middleware.CorsMiddleware"] if environment.CORS_ALLOWED_ORIGINS else []),
     "megapolis.middleware.append_slash",
     "megapolis.middleware.http_methods",
 ]
@@ -103,6 +102,16 @@ FORMAT_MODULE_PATH = "megapolis.formats"
 STATIC_URL = "/static/"
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = DEBUG
+
+# Headers of every answer of the API that has not set its own: a browser is to do nothing with it
+# but to hand it to the script that asked, and to keep no copy.
+API_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    **({"Strict-Transport-Security": "max-age=31536000"} if PRODUCTION else {}),
+}
 
 # The largest body that the API door receives; a widget needs 1 KiB.
 API_BODY_MAX_BYTES = 1024 * 1024
