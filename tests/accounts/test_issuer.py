@@ -54,6 +54,12 @@ class TestToken:
         assert first.supabase_id == second.supabase_id != other.supabase_id
         assert first.session_id != second.session_id
 
+    @pytest.mark.parametrize("email", ["", "ada", "ada@", "a b@example.com"])
+    def test_is_for_an_email_only(self, stand_in: StandInIssuer, email: str) -> None:
+        with pytest.raises(ValueError, match=r"^EMAIL is not an email address\.$") as caught:
+            stand_in.token(email)
+        assert caught.value.__suppress_context__
+
     def test_is_signed_with_the_key_it_names(self, stand_in: StandInIssuer) -> None:
         token = stand_in.token("ada@example.com")
         key = stand_in.keys[jwt.get_unverified_header(token)["kid"]]
