@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event, Thread
 
 from megapolis.environment import BASE_DIR
@@ -89,8 +90,16 @@ class Checkout:
                 _interrupt(process)
                 reader.join()
 
-    def remove(self) -> None:
-        shutil.rmtree(self.folder)
+
+@contextmanager
+def copied() -> Iterator[Checkout]:
+    """Yield a copy that is removed afterwards.
+
+    It is not in pytest's own folder, which every other run of pytest closes to all accounts but
+    its own: when root runs the tests, the embedded PostgreSQL runs under another.
+    """
+    with TemporaryDirectory(prefix="megapolis-") as folder:
+        yield Checkout(Path(folder) / "checkout")
 
 
 def _read(process: "subprocess.Popen[str]", lines: list[str], started: Event) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from megapolis.environment import BASE_DIR, VARIABLES
 from megapolis.features import FEATURES
-from tests.checkout import Checkout
+from tests.checkout import Checkout, copied
 from tests.guide import DOCS, PAGES, add, blocks, follow
 
 RUN = {"sh", "console", "python"}
@@ -22,12 +22,11 @@ OURS = ("accounts", "megapolis")
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Iterator[Checkout]:
-    """A fresh clone, in which a developer has typed `make run` once."""
-    checkout = Checkout(tmp_path / "checkout")
-    checkout.succeed("make .env")
-    yield checkout
-    checkout.remove()
+def checkout() -> Iterator[Checkout]:
+    """A fresh clone, whose packages are installed and whose `.env` is written."""
+    with copied() as checkout:
+        checkout.succeed("make .env")
+        yield checkout
 
 
 class TestBlocks:

@@ -14,19 +14,18 @@ from django.core.management.base import CommandError
 from megapolis.environment import BASE_DIR
 from megapolis.feature_template import FOLDERS, LINE_LENGTH, NameClash, Names, rename, render, wrap
 from megapolis.management.commands import startfeature
-from tests.checkout import Checkout
+from tests.checkout import Checkout, copied
 
 LONGEST = "purchase_order_lines"
 FOLDERS_OF_LONGEST = f"{LONGEST} tests/{LONGEST}"
 
 
 @pytest.fixture(scope="module")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+def generated() -> Iterator[Checkout]:
     """A checkout in which `startfeature` was run, with the longest name that it takes."""
-    checkout = Checkout(tmp_path_factory.mktemp("generated") / "checkout")
-    checkout.succeed(f"python manage.py startfeature {LONGEST}", ENVIRONMENT="test")
-    yield checkout
-    checkout.remove()
+    with copied() as checkout:
+        checkout.succeed(f"python manage.py startfeature {LONGEST}", ENVIRONMENT="test")
+        yield checkout
 
 
 class TestGeneratedFeature:

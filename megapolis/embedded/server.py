@@ -77,7 +77,11 @@ class EmbeddedServer:
                 end_in_order()
                 if not self._is_ready():
                     self._launch()
+        except EmbeddedError:
+            self._forget()
+            raise
         except OSError as error:
+            self._forget()
             raise EmbeddedError(f"{self.folder} cannot be used: {error.strerror}.") from error
         return str(self.socket_folder)
 

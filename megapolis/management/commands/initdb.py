@@ -1,10 +1,13 @@
 """Bring a database to the point where the service can use it."""
 
 from typing import Any
+from warnings import catch_warnings
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
+
+from megapolis.embedded import EmbeddedError
 
 
 class Command(BaseCommand):
@@ -18,8 +21,14 @@ class Command(BaseCommand):
         try:
             if self._create_if_missing(name):
                 self.stdout.write(f"Created the database {name}.")
+        except EmbeddedError as exc:
+            raise CommandError(
+                f"{exc} If it is beyond repair, move .postgres away: a new, empty one is made."
+            ) from None
         except OperationalError as exc:
-            raise CommandError(f"Cannot reach PostgreSQL: {str(exc).strip()}") from None
+            raise CommandError(
+                f"Cannot reach PostgreSQL, which DATABASE_URL names: {str(exc).strip()}"
+            ) from None
         call_command("migrate", interactive=False, verbosity=verbosity)
         self.stdout.write(
             "The database is ready. Next: `python manage.py createsuperuser` for the admin, "
@@ -29,9 +38,11 @@ class Command(BaseCommand):
     def _create_if_missing(self, name: str) -> bool:
         try:
             connection.ensure_connection()
+        except EmbeddedError:
+            raise
         except OperationalError:
             # Only a connection to another database can tell whether this one exists.
-            with connection._nodb_cursor() as cursor:
+            with catch_warnings(action="ignore"), connection._nodb_cursor() as cursor:
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
                 if cursor.fetchone():
                     raise

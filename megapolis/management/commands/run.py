@@ -38,7 +38,7 @@ class Command(BaseCommand):
             raise CommandError("--workers must be at least 1.")
         _check_port(host, port)
         if not environment.DATABASE_URL:
-            embedded.start()
+            _start_database()
         if environment.ENVIRONMENT == "development":
             self._greet(host, port)
         uvicorn.run(
@@ -73,6 +73,13 @@ class Command(BaseCommand):
             f'-H "Authorization: Bearer $({token} you@example.com)" '
             '-d "{\\"name\\": \\"Widget of $(date +%T)\\"}"\n'
         )
+
+
+def _start_database() -> None:
+    try:
+        embedded.start()
+    except embedded.EmbeddedError as exc:
+        raise CommandError(str(exc)) from None
 
 
 def _check_port(host: str, port: int) -> None:

@@ -1,5 +1,5 @@
 """Another name of `migrate`."""
 
-from django.core.management.commands.migrate import Command
+from megapolis.management.commands.migrate import Command
 
 __all__ = ["Command"]

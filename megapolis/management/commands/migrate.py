@@ -1,0 +1,25 @@
+"""Django's `migrate`, which says what to do when it fails."""
+
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.core.management.commands import migrate
+from django.db import DatabaseError, connection
+
+
+class Command(migrate.Command):
+    """Apply migrations; one that fails is undone by PostgreSQL as a whole."""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Apply them, and turn the database's refusal into a sentence."""
+        try:
+            super().handle(*args, **options)
+        except DatabaseError as exc:
+            reason = str(exc).strip()
+            if connection.connection is None:
+                raise CommandError(f"Cannot reach PostgreSQL: {reason}") from exc
+            raise CommandError(
+                f"The migration failed: {reason}\nIt was undone, unless it says `atomic = False`; "
+                "what was applied before it stays. Correct the file and migrate again. "
+                "`python manage.py migrate --traceback` shows where it failed."
+            ) from exc
