@@ -26,7 +26,7 @@ class Project:
 
     async def fetch(self) -> dict[str, PyJWK]:
         self.fetches += 1
-        await self.answering.wait()
+        await asyncio.wait_for(self.answering.wait(), 2)
         if self.error:
             raise self.error
         return dict.fromkeys(self.kids, JWK)
