@@ -67,6 +67,27 @@ class Checkout:
         return done.stdout
 
     @contextmanager
+    def with_database(self) -> Iterator[None]:
+        """Keep the database of development running, so that no command has to start and stop it."""
+        script = (
+            "from megapolis import embedded; embedded.start(); print('up', flush=True); input()"
+        )
+        with subprocess.Popen(
+            [self.folder / ".venv" / "bin" / "python", "-c", script],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            assert process.stdin
+            assert process.stdout
+            assert process.stdout.readline()
+            yield
+            process.communicate("\n", timeout=PATIENCE)
+
+    @contextmanager
     def serving(self, command: str = "make run") -> Iterator[list[str]]:
         """Serve until the block ends; yields the lines of the log so far."""
         lines: list[str] = []

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ def checkout() -> Iterator[Checkout]:
 class TestBlocks:
     @pytest.mark.parametrize("page", [page for page in PAGES if page != "clients.md"])
     def test_do_what_they_say(self, page: str, checkout: Checkout) -> None:
-        follow(page, checkout)
+        needs_database = "manage.py" in "".join(block.text for block in blocks(page))
+        with checkout.with_database() if needs_database else nullcontext():
+            follow(page, checkout)
 
     def test_are_all_of_a_language_that_is_tested(self) -> None:
         for page in PAGES:
