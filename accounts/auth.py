@@ -26,10 +26,6 @@ class JWTAuth(AuthBase):
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized
-        return await self.authenticate(request, token)
-
-    async def authenticate(self, request: HttpRequest, token: str) -> CurrentUser:
-        """Return the user of a token. Raises `tokens.InvalidToken`."""
         claims = tokens.read(token)
         user = await statements.find_current_user.one_or_none(
             session_id=claims.session_id, user_id=claims.user_id

@@ -166,6 +166,7 @@ IDS: dict[str, Callable[[str], object]] = {
     "in hexadecimal": lambda text: f"0x{text}",
     "in full-width digits": lambda text: text.translate({48 + n: 0xFF10 + n for n in range(10)}),
     "in Arabic digits": lambda text: text.translate({48 + n: 0x660 + n for n in range(10)}),
+    "with an Arabic digit behind it": lambda text: f"{text}\u0660",
     "in superscript": lambda _: "\u00b9",
     "as SQL": lambda text: f"{text} OR 1=1",
     "empty": lambda _: "",
