@@ -16,7 +16,7 @@ from django.db import connections
 
 from megapolis import embedded, environment
 
-STARTED = "Application startup complete"
+STARTED = "Uvicorn running on"
 PATIENCE = 30
 """Seconds for what takes one or two on a machine at rest."""
 
@@ -25,6 +25,11 @@ def database_url() -> str:
     """Return the address of this run's own database."""
     name = connections["default"].settings_dict["NAME"]
     return f"postgresql://postgres@/{name}?host={quote(embedded.start(), safe='')}"
+
+
+def jwt_secret() -> str:
+    """Return the key of this process, so that its tokens are good elsewhere too."""
+    return environment.JWT_SECRET_KEY
 
 
 def production() -> dict[str, str]:
@@ -76,6 +81,7 @@ class Service:
     """A running service: where it is, and the lines that it has logged so far."""
 
     url: str
+    process: "subprocess.Popen[str]"
     log: list[str] = field(default_factory=list)
     started: Event = field(default_factory=Event)
 
@@ -106,7 +112,7 @@ def serving(given: Mapping[str, str]) -> Iterator[Service]:
         text=True,
     ) as process:
         assert process.stderr
-        service = Service(f"http://127.0.0.1:{port}")
+        service = Service(f"http://127.0.0.1:{port}", process)
         reader = Thread(target=service.read_log, args=(process.stderr,))
         reader.start()
         try:
