@@ -9,8 +9,8 @@ from megapolis.fields import Text
 from megapolis.pagination import PageQuery
 from widgets.models import NAME_MAX_LENGTH
 
-type Order = Literal["id", "-id", "name", "-name"]
-type Name = Annotated[
+type WidgetOrder = Literal["id", "-id", "name", "-name"]
+type WidgetName = Annotated[
     Text,
     Field(max_length=NAME_MAX_LENGTH, description="Unique. Trimmed, and stored as Unicode NFC."),
 ]
@@ -23,7 +23,7 @@ class WidgetCreateRequest(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"name": "Sprocket"}]}
     )
 
-    name: Name
+    name: WidgetName
 
 
 class WidgetUpdateRequest(BaseModel):
@@ -31,7 +31,7 @@ class WidgetUpdateRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Cog"}]})
 
-    name: Name = Field(default_factory=str)
+    name: WidgetName = Field(default_factory=str)
 
 
 class WidgetResponse(BaseModel):
@@ -49,7 +49,7 @@ class WidgetListQuery(PageQuery):
 
     search: Text | None = Field(None, description="Names that begin so, in any case.")
     owner: Literal["me"] | None = Field(None, description="Only those of this owner.")
-    order: Order | None = Field(
+    order: WidgetOrder | None = Field(
         None,
         description="`id` is oldest first, and the default. A search is always in order of `name`.",
     )

@@ -7,7 +7,7 @@ from django.db.models.functions import Collate, Lower, Now
 
 from megapolis.statements import Delete, Insert, Param, Statement, Update
 from widgets.models import NAME_COLLATION, Widget
-from widgets.schemas import Order, WidgetResponse
+from widgets.schemas import WidgetOrder, WidgetResponse
 
 _may_change = Widget.objects.filter(
     Q(owner=Param("user_id")) | Q(Param("is_staff", BooleanField())), pk=Param("id")
@@ -35,7 +35,7 @@ def update_widget(*fields: str) -> Update[WidgetResponse]:
 
 @cache
 def list_widgets(
-    *, order: Order, owned: bool, searched: bool, after: bool
+    *, order: WidgetOrder, owned: bool, searched: bool, after: bool
 ) -> Statement[WidgetResponse]:
     """Return the statement of a list: `after` a sort key, `owned` by one user, with a prefix.
 
