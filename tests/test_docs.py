@@ -20,6 +20,8 @@ RUN = {"sh", "console", "python"}
 SHOWN = {"mermaid", "text"}
 GUIDE = (DOCS / "README.md").read_text()
 OURS = ("accounts", "megapolis")
+CALLED_BY_MAKE = {"export_openapi_schema"}
+"""`make openapi` is how people call it."""
 
 
 @pytest.fixture
@@ -77,6 +79,7 @@ class TestTables:
         text = (BASE_DIR / document).read_text()
         folders = (BASE_DIR / app / "management" / "commands" for app in OURS)
         commands = {path.stem for folder in folders for path in folder.glob("[a-z]*.py")}
+        commands -= CALLED_BY_MAKE
         targets = re.findall(r"^([a-z]+):.*## ", (BASE_DIR / "Makefile").read_text(), re.MULTILINE)
         assert not [name for name in commands if not re.search(rf"\b{name}\b", text)]
         assert not [name for name in targets if f"make {name}" not in text]
