@@ -18,10 +18,12 @@ is raised is `DatabaseUnavailable`, a 503 with `Retry-After`. Unique and check c
 psycopg's own errors (`psycopg.errors.UniqueViolation`, …), for a service to give them a meaning.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from random import uniform
 from typing import Any, Final
 
 import psycopg
@@ -35,12 +37,23 @@ from megapolis.pool import Exhausted, Pool
 
 CONNECT_TIMEOUT: Final = 3
 """Seconds to wait for PostgreSQL to accept a connection."""
+KEEPALIVE: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 20_000,
+}
+"""A server that vanishes without a word (a broken network, a lost machine) is given up after 20
+seconds; by default Linux waits for a quarter of an hour, and all that time connections are taken.
+"""
 CHECKOUT_TIMEOUT: Final = 2.0
 """Seconds that a request waits for a free connection before it is told to come again."""
 WAITING_PER_CONNECTION: Final = 50
 """Requests that may wait for each connection: at 1 ms a statement, the last waits 50 ms."""
 STATEMENT_TIMEOUT: Final = 5_000
 """Milliseconds after which PostgreSQL gives a statement up."""
+PAUSE: Final = (0.01, 0.05)
+"""Seconds, at the least and at the most, before a statement that lost to another is repeated."""
 
 SETTINGS: Final = (
     b"SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', $1, false)"
@@ -114,7 +127,10 @@ async def connected() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def transaction() -> AsyncIterator[None]:
-    """Commit what happens inside, or undo it all if an exception leaves. Nested, a savepoint."""
+    """Commit what happens inside, or undo it all if an exception leaves. Nested, a savepoint.
+
+    A failed statement spoils it all, even if its error is caught: nest what may fail.
+    """
     outer = _transaction_of_this_task()
     if outer is not None:
         async with _block(outer.connection, b"SAVEPOINT s", b"RELEASE s", b"ROLLBACK TO s"):
@@ -129,9 +145,12 @@ async def transaction() -> AsyncIterator[None]:
     token = _transaction.set(current)
     try:
         async with _block(connection, b"BEGIN", b"COMMIT", b"ROLLBACK"):
-            yield
+            try:
+                yield
+            finally:
+                # Before the end is sent: what a task sends after it would be on its own.
+                current.is_over = True
     finally:
-        current.is_over = True
         _transaction.reset(token)
         pool.give_back(connection)
 
@@ -181,6 +200,8 @@ async def _may_repeat(connection: Connection, exc: psycopg.Error, *, reads: bool
         await connection.forget_statements()
         return True
     if isinstance(exc, errors.DeadlockDetected | errors.SerializationFailure):
+        # At once, it would run into the same one that was let through.
+        await asyncio.sleep(uniform(*PAUSE))  # noqa: S311 - no secret
         return True
     return reads and connection.closed
 
@@ -193,6 +214,7 @@ async def _block(
         await connection.command(begin)
         try:
             yield
+            _refuse_a_spoilt_one(connection)
         except BaseException:
             if not connection.closed:
                 await connection.command(rollback)
@@ -200,6 +222,12 @@ async def _block(
         await connection.command(commit)
     except psycopg.Error as exc:
         raise _translated(exc) from exc
+
+
+def _refuse_a_spoilt_one(connection: Connection) -> None:
+    """PostgreSQL answers COMMIT with a silent rollback where a statement has failed before."""
+    if connection.has_failed:
+        raise RuntimeError("a statement failed in the transaction, and with it the whole of it")
 
 
 def _transaction_of_this_task() -> Transaction | None:
@@ -229,7 +257,8 @@ async def _connect() -> Connection:
     connection = await Connection.connect(**_connection_parameters())
     connection.listen()
     try:
-        await connection.fetch(SETTINGS, [str(STATEMENT_TIMEOUT)])
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await connection.fetch(SETTINGS, [str(STATEMENT_TIMEOUT)])
     except BaseException:
         connection.hang_up()
         raise
@@ -241,4 +270,4 @@ def _connection_parameters() -> dict[str, Any]:
     params = connections["default"].get_connection_params()
     for name in ("cursor_factory", "context", "prepare_threshold"):
         params.pop(name, None)
-    return params | {"autocommit": True, "connect_timeout": CONNECT_TIMEOUT}
+    return KEEPALIVE | params | {"autocommit": True, "connect_timeout": CONNECT_TIMEOUT}

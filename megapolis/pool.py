@@ -9,9 +9,8 @@ connect that fails is not followed by a pause, and while PostgreSQL is away nobo
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
-
-import psycopg
 
 from megapolis.connection import Connection
 from megapolis.logger import logger
@@ -70,12 +69,12 @@ class Pool:
     async def close(self) -> None:
         """Close every connection, those in use when they come back."""
         self._is_open = False
-        for task in self._connecting:
-            task.cancel()
-        await asyncio.gather(*self._connecting, return_exceptions=True)
         self._refuse_waiting()
         while self._idle:
             self._idle.pop().hang_up()
+        for task in self._connecting:
+            task.cancel()
+        await self.filled()
 
     async def take(self) -> Connection:
         """Return a living connection, or raise `Exhausted`."""
@@ -110,7 +109,9 @@ class Pool:
         timer = self._loop.call_later(self._timeout, _refuse, waiter)
         try:
             return await waiter
-        except asyncio.CancelledError:
+        except BaseException:
+            with suppress(ValueError):
+                self._waiting.remove(waiter)
             if waiter.done() and not waiter.cancelled() and not waiter.exception():
                 self.give_back(waiter.result())
             raise
@@ -127,17 +128,18 @@ class Pool:
     async def _add_connection(self) -> None:
         try:
             connection = await self._connect()
-        except (OSError, psycopg.Error) as exc:
+        except asyncio.CancelledError:
+            self._size -= 1
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever it is, there is no connection
             self._size -= 1
             if not self._outage_is_logged:
-                logger.error("PostgreSQL is away: {}", " ".join(str(exc).split()))
+                reason = " ".join(str(exc).split()) or type(exc).__name__
+                logger.error("PostgreSQL is away: {}", reason)
                 self._outage_is_logged = True
             if self._size == 0:
                 self._refuse_waiting()
             return
-        except BaseException:
-            self._size -= 1
-            raise
         if self._outage_is_logged:
             logger.info("PostgreSQL is back")
             self._outage_is_logged = False
