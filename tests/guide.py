@@ -1,6 +1,7 @@
 """Reads the guide's code blocks, and does in a checkout what a reader would do with them."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,9 +11,12 @@ from megapolis.environment import BASE_DIR
 from tests.checkout import Checkout
 
 DOCS = BASE_DIR / "docs"
-PAGES = sorted(path.name for path in DOCS.glob("*.md"))
+PAGES = ["../README.md", *sorted(path.name for path in DOCS.glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# ([\w/]+\.py)\n")
+VARYING = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|[0-9a-f]{32}")
+"""A time, and the id of a request."""
+SERVICE = "http://127.0.0.1:8000"
 IMPORTS = re.compile(r"(?:(?:from|import) .+\n)*")
 
 
@@ -46,13 +50,24 @@ def follow(page: str, checkout: Checkout) -> None:
 
 
 def here(text: str, checkout: Checkout) -> str:
-    return text.replace("http://127.0.0.1:8000", checkout.url)
+    return text.replace(SERVICE, checkout.url)
 
 
 def compare(text: str, checkout: Checkout) -> None:
-    """Run what stands behind each `$` and expect the lines that follow it."""
-    for command, expected in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
-        assert checkout.succeed(here(command, checkout)) == expected, command
+    """Run what stands behind each `$`, in one shell, and expect the lines that follow it.
+
+    What differs from run to run, such as a time, need only be there.
+    """
+    commands = re.findall(r"^\$ (.+)$", text, re.MULTILINE)
+    script = "".join(f"echo '$ '{shlex.quote(command)}\n{command}\necho\n" for command in commands)
+    printed = checkout.succeed(here(script, checkout)).replace(checkout.url, SERVICE)
+    assert steady(printed) == steady(text)
+
+
+def steady(text: str) -> str:
+    """The text without blank lines, and without what differs from run to run."""
+    lines = "\n".join(line for line in text.splitlines() if line)
+    return VARYING.sub("...", lines)
 
 
 def add(file: Path, text: str) -> None:

@@ -104,7 +104,7 @@ class TestLinks:
     @pytest.mark.parametrize("page", PAGES)
     def test_lead_somewhere(self, page: str) -> None:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", (DOCS / page).read_text()):
-            assert (DOCS / target).exists(), target
+            assert ((DOCS / page).parent / target).exists(), target
 
 
 class TestTypeScript:
