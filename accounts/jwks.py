@@ -59,6 +59,13 @@ class KeyCache:
             raise SupabaseUnavailable(retry_after=max(1, math.ceil(pause)))
         return key
 
+    @property
+    def are_known(self) -> bool:
+        """Whether they were fetched once. If not, a fetch begins unless it is too early for one."""
+        if self._fetched_at == -math.inf:
+            self._start_refresh()
+        return self._fetched_at > -math.inf
+
     async def aclose(self) -> None:
         """End the refresh that may be under way."""
         if self._refresh is not None and self._refresh.cancel():

@@ -102,6 +102,11 @@ class SupabaseVerifier:
         refuse_forbidden(jws)
         return identity
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether the project's keys were fetched once, or there is no project."""
+        return self._auth.issuer not in self._checks or self._keys.are_known
+
     async def aclose(self) -> None:
         """End what runs in the background, and close the HTTP client."""
         await self._keys.aclose()
@@ -148,6 +153,11 @@ def _secret_key(secret: str) -> PyJWK:
 
 
 _verifier: SupabaseVerifier | None = None
+
+
+def has_keys() -> bool:
+    """Whether the project's keys are known, or not needed. If not, they are asked for."""
+    return _verifier is None or _verifier.has_keys
 
 
 @asynccontextmanager

@@ -123,4 +123,5 @@ def _read_id(token: jose.Jws, claim: str) -> int:
         raise jose.MalformedToken
     return int(text)
 
+
 _verified: Final[dict[str, Claims]] = {}

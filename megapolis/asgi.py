@@ -2,6 +2,7 @@
 
 - `/admin/` and `/static/` go to Django's own handler with the classic middleware. With
   `ADMIN_ENABLED=false` only `/static/` does, where the interactive documentation has its files.
+- `/livez` and `/readyz` are answered before either (`megapolis.health`).
 - Everything else goes to the handler that never leaves the event loop (`megapolis.handler`).
 """
 
@@ -17,7 +18,8 @@ django.setup()
 from django.core.handlers.asgi import ASGIHandler
 
 from accounts import supabase
-from megapolis import database, environment
+from megapolis import database, environment, health, limits, shutdown
+from megapolis.admission import Admission
 from megapolis.handler import NativeHandler, Receive, Scope, Send
 from megapolis.logger import logger
 
@@ -25,6 +27,7 @@ STAFF_PATHS = ("/admin/", "/static/") if environment.ADMIN_ENABLED else ("/stati
 
 api_door = NativeHandler()
 staff_door = ASGIHandler()
+staff_admission = Admission(limits.STAFF_IN_FLIGHT, name="of staff")
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,9 +37,20 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     elif scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1000})
     elif f"{scope['path']}/".startswith(STAFF_PATHS):
-        await staff_door(scope, receive, send)
+        await serve_staff(scope, receive, send)
+    elif scope["path"] in health.PATHS:
+        await health.answer(scope, send)
     else:
         await api_door(scope, receive, send)
+
+
+async def serve_staff(scope: Scope, receive: Receive, send: Send) -> None:
+    """Open the staff door, unless too many are in already."""
+    if staff_admission.is_full:
+        await staff_admission.refuse(scope, send)
+        return
+    with staff_admission:
+        await staff_door(scope, receive, send)
 
 
 async def lifespan(receive: Receive, send: Send) -> None:
@@ -44,6 +58,8 @@ async def lifespan(receive: Receive, send: Send) -> None:
     await receive()
     async with AsyncExitStack() as stack:
         try:
+            stack.enter_context(shutdown.announced())
+            stack.enter_context(shutdown.following_parent())
             await stack.enter_async_context(database.connected())
             await stack.enter_async_context(supabase.verifying())
         except Exception as exc:  # noqa: BLE001 - the server must be told, whatever it is

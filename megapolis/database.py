@@ -30,35 +30,19 @@ import psycopg
 from django.db import connections
 from psycopg import errors
 
-from megapolis import environment
+from megapolis import environment, limits
 from megapolis.connection import Connection, Row
 from megapolis.errors import Conflict, ServiceUnavailable, UnprocessableContent
 from megapolis.pool import Exhausted, Pool
 
-CONNECT_TIMEOUT: Final = 3
-"""Seconds to wait for PostgreSQL to accept a connection."""
-KEEPALIVE: Final = {
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 20_000,
-}
-"""A server that vanishes without a word (a broken network, a lost machine) is given up after 20
-seconds; by default Linux waits for a quarter of an hour, and all that time connections are taken.
-"""
-CHECKOUT_TIMEOUT: Final = 2.0
-"""Seconds that a request waits for a free connection before it is told to come again."""
-WAITING_PER_CONNECTION: Final = 50
-"""Requests that may wait for each connection: at 1 ms a statement, the last waits 50 ms."""
-STATEMENT_TIMEOUT: Final = 5_000
-"""Milliseconds after which PostgreSQL gives a statement up."""
 PAUSE: Final = (0.01, 0.05)
 """Seconds, at the least and at the most, before a statement that lost to another is repeated."""
 
 SETTINGS: Final = (
     b"SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', $1, false)"
 )
-"""What each new connection is told."""
+"""What each new connection is told. Behind a transaction pooler there is no such thing: what one
+client sets would reach others and not stay with it, so there the role has it (docs/limits.md)."""
 
 STALE_PLAN: Final = (errors.FeatureNotSupported, errors.InvalidSqlStatementName)
 """A migration has changed the result of a prepared plan, or somebody has dropped the plan."""
@@ -97,9 +81,11 @@ _transaction: ContextVar[Transaction | None] = ContextVar("transaction", default
 async def open_pool() -> None:
     """Open the pool in the background; the database may be away, and is asked when it is needed."""
     global _pool
-    size = environment.DATABASE_POOL_SIZE
     _pool = Pool(
-        _connect, size=size, max_waiting=size * WAITING_PER_CONNECTION, timeout=CHECKOUT_TIMEOUT
+        _connect,
+        size=environment.DATABASE_POOL_SIZE,
+        max_waiting=limits.DATABASE_QUEUE,
+        timeout=limits.DATABASE_WAIT,
     )
     _pool.open()
 
@@ -257,8 +243,10 @@ async def _connect() -> Connection:
     connection = await Connection.connect(**_connection_parameters())
     connection.listen()
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
-            await connection.fetch(SETTINGS, [str(STATEMENT_TIMEOUT)])
+        if environment.DATABASE_PREPARED_STATEMENTS:
+            milliseconds = round(limits.STATEMENT_TIMEOUT * 1000)
+            async with asyncio.timeout(limits.DATABASE_CONNECT_TIMEOUT):
+                await connection.fetch(SETTINGS, [str(milliseconds)])
     except BaseException:
         connection.hang_up()
         raise
@@ -270,4 +258,4 @@ def _connection_parameters() -> dict[str, Any]:
     params = connections["default"].get_connection_params()
     for name in ("cursor_factory", "context", "prepare_threshold"):
         params.pop(name, None)
-    return KEEPALIVE | params | {"autocommit": True, "connect_timeout": CONNECT_TIMEOUT}
+    return params | {"autocommit": True, "connect_timeout": limits.DATABASE_CONNECT_TIMEOUT}

@@ -11,9 +11,11 @@ Against `django.core.handlers.asgi.ASGIHandler` these things differ, and no othe
 - the body is bounded while it streams in, and never touches the disk;
 - exceptions become problem+json on the loop (`megapolis.errors`), not HTML in a thread;
 - `Host` is checked for every request;
+- requests in flight and the time that a view may take are limited (`megapolis.limits`);
 - signals are sent where somebody other than Django listens, or a thread was used.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -37,8 +39,16 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import set_script_prefix
 from django.utils.module_loading import import_string
 
+from megapolis import limits
+from megapolis.admission import Admission
 from megapolis.disconnect import CancelledByDisconnect
-from megapolis.errors import ApiError, BadRequest, PayloadTooLarge, answer_exception
+from megapolis.errors import (
+    ApiError,
+    BadRequest,
+    PayloadTooLarge,
+    ServiceUnavailable,
+    answer_exception,
+)
 
 type Scope = dict[str, Any]
 type Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -54,6 +64,12 @@ None is what a receiver has become that exists no more.
 
 KNOWN_HOSTS = 100
 """How many spellings of `Host` are remembered as allowed."""
+
+
+class TooSlow(ServiceUnavailable):
+    """The view was stopped, and whatever it was doing in the database is undone."""
+
+    detail = "This takes too long now"
 
 
 class NativeRequest(ASGIRequest):
@@ -74,6 +90,7 @@ class NativeHandler(ASGIHandler):
             for name, value in settings.API_HEADERS.items()
         ]
         self._known_hosts: set[str | None] = set()
+        self.admission = Admission(limits.IN_FLIGHT, name="of the API")
         self._body_max_bytes: int = settings.API_BODY_MAX_BYTES
         self._body_limits: Mapping[str, int] = settings.API_BODY_LIMITS
 
@@ -87,17 +104,22 @@ class NativeHandler(ASGIHandler):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
+        if self.admission.is_full:
+            await self.admission.refuse(scope, send)
+            return
         context = ThreadSensitiveContext()
         async with context:
             try:
                 request = await self.receive_request(scope, receive)
             except RequestAborted:
                 return
-            if request.script_name:
-                set_script_prefix(request.script_name)
-            if _has_foreign_receivers(signals.request_started):
-                await signals.request_started.asend(sender=self.__class__, scope=scope)
-            await self.respond(request, receive, send, context=context)
+            # Not counted before this, or clients that send slowly would keep out the others.
+            with self.admission:
+                if request.script_name:
+                    set_script_prefix(request.script_name)
+                if _has_foreign_receivers(signals.request_started):
+                    await signals.request_started.asend(sender=self.__class__, scope=scope)
+                await self.respond(request, receive, send, context=context)
 
     async def receive_request(self, scope: Scope, receive: Receive) -> NativeRequest:
         """Receive the body and make the request; `RequestAborted` if the client hangs up."""
@@ -167,7 +189,14 @@ class NativeHandler(ASGIHandler):
         view, args, kwargs = self.resolve_request(request)
         if not iscoroutinefunction(view):
             view = sync_to_async(self.make_view_atomic(view), thread_sensitive=True)
-        response: HttpResponseBase = await view(request, *args, **kwargs)
+        budget = asyncio.timeout(limits.ANSWER_TIMEOUT)
+        try:
+            async with budget:
+                response: HttpResponseBase = await view(request, *args, **kwargs)
+        except TimeoutError:
+            if not budget.expired():
+                raise
+            raise TooSlow from None
         self.check_response(response, view)
         if isinstance(response, SimpleTemplateResponse):
             response = await sync_to_async(response.render, thread_sensitive=True)()

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from megapolis import limits
 from megapolis.errors import UnprocessableContent
 from megapolis.fields import Digits
 
@@ -17,7 +18,7 @@ from megapolis.fields import Digits
 class PageQuery(BaseModel):
     """Which page of a list, and how long it is. A list adds its filters to it."""
 
-    limit: Annotated[int, Field(ge=1, le=100), Digits] = 50
+    limit: Annotated[int, Field(ge=1, le=limits.PAGE_SIZE_MAX), Digits] = limits.PAGE_SIZE
     cursor: str | None = Field(None, description="The `next_cursor` of the page before.")
 
 

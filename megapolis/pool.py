@@ -47,7 +47,7 @@ class Pool:
         self._waiting: deque[asyncio.Future[Connection]] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
         self._is_open = False
-        self._outage_is_logged = False
+        self._outage_is_logged = self._exhaustion_is_logged = False
 
     def open(self) -> None:
         """Begin to connect. The server may be away; it is asked again when somebody needs it."""
@@ -83,7 +83,10 @@ class Pool:
             if connection.is_alive:
                 return connection
             self._size -= 1
-        if not self._is_open or len(self._waiting) >= self._max_waiting:
+        if not self._is_open:
+            raise Exhausted
+        if len(self._waiting) >= self._max_waiting:
+            self._tell_exhaustion()
             raise Exhausted
         self._grow()
         return await self._wait()
@@ -97,6 +100,9 @@ class Pool:
                     waiter.set_result(connection)
                     return
             self._idle.append(connection)
+            if self._exhaustion_is_logged:
+                logger.info("A connection to PostgreSQL is free again")
+                self._exhaustion_is_logged = False
             return
         connection.hang_up()
         self._size -= 1
@@ -106,7 +112,7 @@ class Pool:
     async def _wait(self) -> Connection:
         waiter: asyncio.Future[Connection] = self._loop.create_future()
         self._waiting.append(waiter)
-        timer = self._loop.call_later(self._timeout, _refuse, waiter)
+        timer = self._loop.call_later(self._timeout, self._give_up, waiter)
         try:
             return await waiter
         except BaseException:
@@ -144,6 +150,17 @@ class Pool:
             logger.info("PostgreSQL is back")
             self._outage_is_logged = False
         self.give_back(connection)
+
+    def _give_up(self, waiter: asyncio.Future[Connection]) -> None:
+        self._tell_exhaustion()
+        _refuse(waiter)
+
+    def _tell_exhaustion(self) -> None:
+        """Once, however many are refused, until a connection is free again."""
+        if not self._exhaustion_is_logged and not self._outage_is_logged:
+            waiting = len(self._waiting)
+            logger.warning("All connections to PostgreSQL are in use, and {} wait", waiting)
+            self._exhaustion_is_logged = True
 
     def _refuse_waiting(self) -> None:
         while self._waiting:

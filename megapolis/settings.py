@@ -10,7 +10,7 @@ import re
 from django.utils.csp import CSP
 from environ import Env
 
-from megapolis import environment
+from megapolis import environment, limits
 from megapolis.features import FEATURES
 from megapolis.logger import configure_logging
 
@@ -83,6 +83,8 @@ DATABASES = {
         else {"ENGINE": "megapolis.embedded", "NAME": "megapolis", "USER": "postgres"}
     )
 }
+# A cursor on the server lasts longer than a transaction pooler lends the connection.
+DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = not environment.DATABASE_PREPARED_STATEMENTS
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
@@ -113,9 +115,8 @@ API_HEADERS = {
     **({"Strict-Transport-Security": "max-age=31536000"} if PRODUCTION else {}),
 }
 
-# The largest body that the API door receives; a widget needs 1 KiB.
-API_BODY_MAX_BYTES = 1024 * 1024
-API_BODY_LIMITS = {"/auth/token": 16 * 1024}  # A token of Supabase is 1 to 2 KiB.
+API_BODY_MAX_BYTES = limits.BODY_MAX_BYTES
+API_BODY_LIMITS = {"/auth/token": limits.TOKEN_BODY_MAX_BYTES}
 
 CORS_ALLOWED_ORIGINS = list(environment.CORS_ALLOWED_ORIGINS)
 CORS_ALLOW_HEADERS = ("accept", "authorization", "content-type", "x-request-id")

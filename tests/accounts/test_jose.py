@@ -138,6 +138,10 @@ class TestDecodeBase64url:
         with suppress(MalformedToken):
             assert encode_base64url(decode_base64url(text)) == text
 
+    @pytest.mark.parametrize("text", [b"", b"AA", b"AAA", b"AAAA", b"AAAX", b"-_-_", b"AAA9"])
+    def test_reads_and_writes_canonical_text(self, text: bytes) -> None:
+        assert encode_base64url(decode_base64url(text)) == text
+
     @pytest.mark.parametrize(
         "text", [b"A", b"AA=", b"AA==", b"AB", b"AAB", b"A A", b"AA\n", b"+/+/", b"A*AA", b"\xff"]
     )
@@ -151,6 +155,12 @@ class TestReadObject:
     def test_reads_members_of_every_type(self) -> None:
         text = b' {"a": [1, 2.5, true, null, {"b": "\\ud83d\\ude00"}]}\n'
         assert read_object(text) == {"a": [1, 2.5, True, None, {"b": "😀"}]}
+
+    def test_reads_what_is_nested_to_the_limit_and_nothing_deeper(self) -> None:
+        deepest, deeper = (b'{"a":' * depth + b"1" + b"}" * depth for depth in (1024, 1025))
+        assert read_object(deepest)
+        with pytest.raises(MalformedToken):
+            read_object(deeper)
 
     @pytest.mark.parametrize(
         "text",

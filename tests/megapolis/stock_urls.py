@@ -153,6 +153,11 @@ async def _wait(request: Any, *, reached: int) -> None:
     await asyncio.Event().wait()
 
 
+async def wait(request: HttpRequest) -> HttpResponse:
+    await asyncio.sleep(0.2)
+    return HttpResponse("waited")
+
+
 async def backend(request: HttpRequest) -> JsonResponse:
     sql = b"SELECT pg_backend_pid(), pg_current_xact_id_if_assigned() IS NOT NULL"
     [[pid, in_transaction]] = await database.fetch(sql, [], reads=True)
@@ -193,6 +198,7 @@ urlpatterns = [
     path("orm-then-wait", orm_then_wait),
     path("query-then-wait", query_then_wait),
     path("slow", slow),
+    path("wait", wait),
     path("stream-then-wait", stream_then_wait),
     path("backend", backend),
     path("badly-closed", badly_closed),
@@ -202,6 +208,7 @@ urlpatterns = [
     path("nothing", nothing),  # type: ignore[arg-type]
     path("sync-raises", sync_raises),
     path("raises", raises(RuntimeError(SECRET))),  # type: ignore[call-overload]
+    path("timeout-error", raises(TimeoutError())),  # type: ignore[call-overload]
     path("404", raises(Http404(SECRET))),  # type: ignore[call-overload]
     path("403", raises(PermissionDenied(SECRET))),  # type: ignore[call-overload]
     path("400", raises(BadRequest(SECRET))),  # type: ignore[call-overload]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from megapolis import database, environment
+from megapolis import environment, limits
 from megapolis.embedded import EmbeddedServer
 from tests.megapolis.exchange import Exchange
 
@@ -24,7 +24,7 @@ def server() -> Iterator[EmbeddedServer]:
 @pytest.fixture
 def address(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Where the server is, which runs."""
-    monkeypatch.setattr(database, "CHECKOUT_TIMEOUT", 0.5)
+    monkeypatch.setattr(limits, "DATABASE_WAIT", 0.5)
     return {"host": server.start(), "dbname": "postgres", "user": "postgres"}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from megapolis import database
+from megapolis import database, limits
 from megapolis.database import DatabaseUnavailable
 from megapolis.statements import Statement
 from tests.megapolis.exchange import Exchange
@@ -24,7 +24,7 @@ class TestSlowStatement:
     async def test_is_given_up_as_a_503_and_not_repeated(
         self, open_pool: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(database, "STATEMENT_TIMEOUT", 10)
+        monkeypatch.setattr(limits, "STATEMENT_TIMEOUT", 0.01)
         await open_pool(size=1)
 
         with pytest.raises(DatabaseUnavailable):
@@ -37,7 +37,7 @@ class TestExhaustedPool:
     async def test_is_a_503_after_a_bounded_wait(
         self, open_pool: Any, door: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(database, "CHECKOUT_TIMEOUT", 0.05)
+        monkeypatch.setattr(limits, "DATABASE_WAIT", 0.05)
         await open_pool(size=1)
 
         async with database.transaction():
@@ -52,8 +52,8 @@ class TestExhaustedPool:
     async def test_is_a_503_at_once_where_too_many_wait(
         self, open_pool: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(database, "WAITING_PER_CONNECTION", 1)
-        monkeypatch.setattr(database, "CHECKOUT_TIMEOUT", 600.0)
+        monkeypatch.setattr(limits, "DATABASE_QUEUE", 1)
+        monkeypatch.setattr(limits, "DATABASE_WAIT", 600.0)
         await open_pool(size=1)
 
         async with database.transaction():

@@ -9,13 +9,8 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from megapolis import embedded, environment
+from megapolis import embedded, environment, limits
 from megapolis.apps import own_apps
-
-GRACEFUL_SHUTDOWN = 10
-"""Seconds that requests in flight have to finish after SIGTERM."""
-KEEP_ALIVE = 75
-"""Seconds that an idle connection is kept: longer than the 60 s of the usual load balancers."""
 
 
 class Command(BaseCommand):
@@ -50,7 +45,7 @@ class Command(BaseCommand):
             reload_dirs=[config.path for config in own_apps()] if reload else None,
             workers=None if reload else workers,
             loop="uvloop",
-            http="httptools",
+            http="megapolis.protocol:PatientProtocol",
             ws="none",
             lifespan="on",
             log_config=None,
@@ -58,8 +53,8 @@ class Command(BaseCommand):
             server_header=False,
             proxy_headers=bool(environment.TRUSTED_PROXIES),
             forwarded_allow_ips=list(environment.TRUSTED_PROXIES),
-            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN,
-            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=limits.SHUTDOWN_TIMEOUT,
+            timeout_keep_alive=limits.KEEP_ALIVE,
         )
 
     def _greet(self, host: str, port: int) -> None:

@@ -1,0 +1,47 @@
+"""Answers that need neither Django nor a middleware: to health probes, and under overload.
+
+They have the headers of every answer of the API, and cost a twentieth of one.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from megapolis.errors import PROBLEM_JSON, title
+
+type Headers = list[tuple[bytes, bytes]]
+type Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+
+class PlainAnswer:
+    """An answer that is the same for everybody."""
+
+    def __init__(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str]):
+        self.status = status
+        self.body = orjson.dumps(body)
+        named = {**settings.API_HEADERS, "Content-Length": str(len(self.body)), **headers}
+        self.headers: Headers = [
+            (name.encode(), value.encode("latin-1")) for name, value in named.items()
+        ]
+
+    async def __call__(self, send: Send, *, headers: Headers | None = None) -> None:
+        """Send it, with more headers perhaps."""
+        every = self.headers + headers if headers else self.headers
+        await send({"type": "http.response.start", "status": self.status, "headers": every})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def plain_problem(
+    status: int, detail: str, headers: Mapping[str, str] | None = None
+) -> PlainAnswer:
+    """Return an error (RFC 9457). No line of the log belongs to it, so it has no request id."""
+    problem = {
+        "type": "about:blank",
+        "title": title(status),
+        "status": status,
+        "detail": detail,
+        "request_id": "-",
+    }
+    return PlainAnswer(status, problem, {"Content-Type": PROBLEM_JSON, **(headers or {})})

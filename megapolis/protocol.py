@@ -1,0 +1,161 @@
+"""uvicorn's HTTP protocol, with an end to the patience that it has with clients.
+
+uvicorn waits for ever for the rest of a request and for a client to read, and takes a head of any
+size. Its option `http` takes a subclass, which this is. What it uses of uvicorn beyond that is in
+`tests/megapolis/test_protocol.py`, which says so when a release renames it.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from megapolis import limits, request_head, shutdown
+from megapolis.plain import PlainAnswer, Send
+
+LINGER: Final = 2.0
+"""Seconds that a refused client has to read its answer, while what it sends is dropped."""
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """Cuts a client off that takes longer than `megapolis.limits` for a request or an answer."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _send_deadline: asyncio.TimerHandle | None = None
+    _is_receiving = False
+    _is_in_head = False
+    _is_refused = False
+    _chunk_bytes = _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection has as long for its first request as a request has."""
+        super().connection_made(transport)
+        self._start_deadline(limits.RECEIVE_TIMEOUT)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._end_deadline()
+        self._end_send_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in a part, and see whether more of the same request must come."""
+        if self._is_refused:
+            return
+        was_in_head, self._chunk_bytes = self._is_in_head, len(data)
+        super().data_received(data)
+        if was_in_head and self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > limits.HEAD_MAX_BYTES:
+                self._refuse(request_head.TOO_LARGE)
+        if self._is_receiving or not self._is_answering:
+            if self._deadline is None:
+                self._start_deadline(limits.RECEIVE_TIMEOUT)
+        else:
+            self._end_deadline()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._is_receiving = self._is_in_head = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Have the request answered, by a refusal if its head is not to be taken."""
+        self._is_in_head = False
+        refusal = request_head.refusal(
+            self.url,
+            self.headers,
+            version=self.parser.get_http_version(),
+            # Only a head in several parts, or in a large one, can be too large.
+            is_long=self._head_bytes > 0 or self._chunk_bytes > limits.HEAD_MAX_BYTES,
+        )
+        if refusal is not None:
+            self.app, self.url = _always(refusal), b"/"
+        super().on_headers_complete()
+        if shutdown.has_begun():
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        """The request is here whole."""
+        self._is_receiving = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer is on its way; if it is the last, it must leave in time, too."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._start_deadline(limits.SEND_TIMEOUT)
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        super().pause_writing()
+        self._send_deadline = self.loop.call_later(limits.SEND_TIMEOUT, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._end_send_deadline()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End an idle connection, even if the client has left its last answer unread."""
+        self.transport.abort()
+
+    def shutdown(self) -> None:
+        """Begin to stop. A request of which a part is still to come will not be worked on."""
+        if self._is_answering and self.cycle.more_body and not self.cycle.response_started:
+            self.transport.abort()
+        super().shutdown()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be parsed, after the answer to what came before it."""
+        if self._is_answering and not self.cycle.more_body:
+            self.cycle.keep_alive = False
+            self.pipeline.clear()
+            self._is_refused = True
+        else:
+            self._refuse(request_head.MALFORMED)
+
+    @property
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _refuse(self, refusal: PlainAnswer) -> None:
+        """Write the answer past the application, and wait a moment for the client to read it."""
+        self._is_refused = True
+        if self._is_answering and self.cycle.response_started:
+            self.transport.abort()
+            return
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        status = HTTPStatus(refusal.status)
+        lines = [f"HTTP/1.1 {status} {status.phrase}".encode()]
+        headers = self.server_state.default_headers + refusal.headers
+        lines += [name.lower() + b": " + value for name, value in headers]
+        self.transport.write(b"\r\n".join([*lines, b"", refusal.body]))
+        self.transport.write_eof()
+        self._start_deadline(LINGER)
+
+    def _start_deadline(self, seconds: float) -> None:
+        self._end_deadline()
+        self._deadline = self.loop.call_later(seconds, self.transport.abort)
+
+    def _end_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _end_send_deadline(self) -> None:
+        if self._send_deadline is not None:
+            self._send_deadline.cancel()
+            self._send_deadline = None
+
+
+def _always(refusal: PlainAnswer) -> Any:
+    async def application(scope: Any, receive: Any, send: Send) -> None:
+        await refusal(send)
+
+    return application

@@ -1,0 +1,48 @@
+"""Which heads of requests are refused, beyond those that the parser refuses by itself.
+
+A proxy in front may have understood them in another way than this service does, which is how
+requests are smuggled; or they are too large.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from megapolis import limits
+from megapolis.plain import PlainAnswer, plain_problem
+
+type Headers = Sequence[tuple[bytes, bytes]]
+
+CLOSE: Final = {"Connection": "close"}
+MALFORMED: Final = plain_problem(400, "Malformed request", CLOSE)
+NO_HOST: Final = plain_problem(400, "Exactly one Host is needed", CLOSE)
+TOO_LARGE: Final = plain_problem(431, "Too many headers", CLOSE)
+
+VERSIONS: Final = frozenset({"1.0", "1.1"})
+
+
+def refusal(url: bytes, headers: Headers, *, version: str, is_long: bool) -> PlainAnswer | None:
+    """Return the answer to a head that is not to be taken, and None to any other.
+
+    The sections of RFC 9112 are 2.3 on versions, 3.2 on `Host`, 3.2.2 on a URL that names another
+    host, and 6.1 on transfer codings. Only where `is_long` are the bytes counted.
+    """
+    if version not in VERSIONS:
+        return MALFORMED
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) > 1 or (not hosts and version == "1.1"):
+        return NO_HOST
+    if not url.startswith((b"/", b"*", b"http://%b/" % b"".join(hosts))):
+        return MALFORMED
+    coding = [value.lower() for name, value in headers if name == b"transfer-encoding"]
+    if coding and (coding != [b"chunked"] or version == "1.0"):
+        return MALFORMED
+    return TOO_LARGE if _is_too_large(url, headers, is_long=is_long) else None
+
+
+def _is_too_large(url: bytes, headers: Headers, *, is_long: bool) -> bool:
+    if len(headers) > limits.HEAD_MAX_FIELDS:
+        return True
+    if not is_long:
+        return False
+    size = len(url) + sum(len(name) + len(value) for name, value in headers)
+    return size > limits.HEAD_MAX_BYTES

@@ -1,0 +1,25 @@
+"""Waiting for what must become true, with an end to it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+PATIENCE = 20.0
+"""Seconds for what takes one or two on a machine at rest."""
+
+
+def until(
+    condition: Callable[[], object], *, within: float = PATIENCE, every: float = 0.02
+) -> None:
+    """Return when it is true; fail if that is not within so many seconds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within} s"
+        time.sleep(every)
+
+
+async def eventually(condition: Callable[[], object], *, within: float = PATIENCE) -> None:
+    """The same, while the event loop goes on."""
+    async with asyncio.timeout(within):
+        while not condition():  # noqa: ASYNC110 - anything can be the condition
+            await asyncio.sleep(0.005)
