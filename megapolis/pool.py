@@ -71,7 +71,7 @@ class Pool:
         self._is_open = False
         self._refuse_waiting()
         while self._idle:
-            self._idle.pop().hang_up()
+            self._drop(self._idle.pop())
         for task in self._connecting:
             task.cancel()
         await self.filled()
@@ -82,7 +82,7 @@ class Pool:
             connection = self._idle.pop()
             if connection.is_alive:
                 return connection
-            self._size -= 1
+            self._drop(connection)
         if not self._is_open:
             raise Exhausted
         if len(self._waiting) >= self._max_waiting:
@@ -104,8 +104,7 @@ class Pool:
                 logger.info("A connection to PostgreSQL is free again")
                 self._exhaustion_is_logged = False
             return
-        connection.hang_up()
-        self._size -= 1
+        self._drop(connection)
         if self._waiting:
             self._grow()
 
@@ -123,6 +122,10 @@ class Pool:
             raise
         finally:
             timer.cancel()
+
+    def _drop(self, connection: Connection) -> None:
+        connection.hang_up()
+        self._size -= 1
 
     def _grow(self) -> None:
         if self._is_open and self._size < self._limit:

@@ -65,6 +65,22 @@ class TestExhaustedPool:
         assert await waiting == []
 
 
+class TestConnecting:
+    async def test_to_a_server_that_lets_in_and_falls_silent_is_given_up(
+        self, open_pool: Any, monkeypatch: pytest.MonkeyPatch, log: list[str]
+    ) -> None:
+        monkeypatch.setattr(limits, "DATABASE_CONNECT_TIMEOUT", 0.05)
+        monkeypatch.setattr(database, "SETTINGS", b"SELECT pg_sleep(60), $1::text")
+        await open_pool(size=1, connect_timeout=3)
+
+        with pytest.raises(DatabaseUnavailable):
+            await everything.all()
+
+        monkeypatch.undo()
+        assert await everything.all() == []
+        assert log[0].startswith("ERROR PostgreSQL is away: TimeoutError")
+
+
 class TestCancelledRequest:
     async def test_gives_its_connection_back_clean(self, open_pool: Any, observer: Any) -> None:
         pool = await open_pool(size=1)
