@@ -158,7 +158,7 @@ class TestArguments:
             (ip_address("10.0.0.1"), "inet"),
             (ip_network("10.0.0.0/8"), "cidr"),
         ],
-        ids=lambda value: repr(value)[:40],
+        ids=lambda value: type(value).__name__,
     )
     async def test_arrive_as_from_a_cursor_of_psycopg(
         self, connection: Connection, observer: Any, value: Any, kind: str
