@@ -49,6 +49,20 @@ class TestExhaustedPool:
         assert other.headers["Retry-After"] == "1"
         assert (await Exchange("/select-one").run(door)).status == 200
 
+    async def test_is_a_503_for_a_transaction_too(
+        self, open_pool: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "DATABASE_WAIT", 0.05)
+        await open_pool(size=1)
+
+        async def begin() -> None:
+            async with database.transaction():
+                pytest.fail("there is no connection")
+
+        async with database.transaction():
+            with pytest.raises(DatabaseUnavailable):
+                await asyncio.create_task(outside(begin()))
+
     async def test_is_a_503_at_once_where_too_many_wait(
         self, open_pool: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
