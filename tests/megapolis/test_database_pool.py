@@ -112,7 +112,7 @@ class TestCancelledRequest:
         self, open_pool: Any
     ) -> None:
         pool = await open_pool(size=2)
-        for steps in range(60):
+        for steps in range(30):
             tasks = [asyncio.create_task(everything.all()) for _ in range(6)]
             for _ in range(steps % 20):
                 await asyncio.sleep(0)
