@@ -19,7 +19,7 @@ run: .env ## Serve on http://127.0.0.1:8000 with the database inside; PORT= chan
 	@exec $(MANAGE) run --reload --port $(PORT)
 
 test: .venv/installed ## Run the tests; ARGS= goes to pytest
-	@$(PYTHON_IN_VENV) -m pytest -n 2 $(ARGS)
+	@$(PYTHON_IN_VENV) -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: .venv/installed ## Run the linters, the type checker and Django's checks
 	@scripts/check
