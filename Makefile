@@ -8,7 +8,7 @@ COMPILE := $(PYTHON_IN_VENV) -m uv pip compile pyproject.toml --quiet --no-confi
 	--python-version 3.12 --generate-hashes --no-annotate --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help run test check format lock openapi clean
+.PHONY: help run test check format lock openapi bench clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while read -r name text; do \
@@ -36,8 +36,11 @@ lock: .venv/installed ## Lock the newest allowed versions, with hashes
 openapi: .venv/installed ## Write docs/openapi.json
 	@ENVIRONMENT=test $(MANAGE) export_openapi_schema --output docs/openapi.json
 
-clean: ## Remove .venv and caches; the data and .env stay
-	@rm -rf .venv .static .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+bench: .venv-bench/installed ## Measure the service beside its peers (15 minutes); ARGS= goes to the runner
+	@.venv-bench/bin/python -m benchmarks compare $(ARGS)
+
+clean: ## Remove the virtual environments and caches; the data and .env stay
+	@rm -rf .venv .venv-bench .static .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .env: .env.example | .venv/installed
@@ -50,4 +53,11 @@ clean: ## Remove .venv and caches; the data and .env stay
 	@echo "Installing the packages into .venv (about a minute) ..."
 	@$(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check --require-hashes \
 		--requirement requirements-dev.txt
+	@touch $@
+
+.venv-bench/installed: .venv/installed benchmarks/requirements.txt
+	@echo "Installing the peers into .venv-bench (about a minute) ..."
+	@$(PYTHON_IN_VENV) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--requirement benchmarks/requirements.txt
 	@touch $@

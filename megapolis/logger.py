@@ -36,7 +36,7 @@ LINE = (
     "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> <level>{level: <8}</level> "
     "<cyan>{extra[request_id]}</cyan> {name}: <level>{message}</level>"
 )
-QUIET = ("asyncio", "hpack", "httpcore", "httpx", "psycopg.pool")
+QUIET = ("asyncio", "hpack", "httpcore", "httpx")
 FILE_BYTES, FILES = 50_000_000, 10
 SECRET_LENGTH = 12
 

@@ -125,7 +125,7 @@ class TestStandardLogging:
 
     def test_of_chatty_libraries_starts_at_warning(self, stderr: Any) -> None:
         logging.getLogger("httpx").info("HTTP Request: GET https://example.com")
-        logging.getLogger("psycopg.pool").warning("no connection")
+        logging.getLogger("httpcore").warning("no connection")
         (line,) = stderr()
         assert "no connection" in line
 
