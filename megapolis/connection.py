@@ -70,8 +70,11 @@ class Connection(AsyncConnection[Row]):
         self._loop = asyncio.get_running_loop()
         self._since = self._loop.time()
         self._unread = poll()
-        self._unread.register(self.pgconn.socket, POLLIN)
-        self._loop.add_reader(self.pgconn.socket, self._read)
+        self._socket = self.pgconn.socket
+        self._is_listening = True
+        self._writable = asyncio.Event()
+        self._unread.register(self._socket, POLLIN)
+        self._loop.add_reader(self._socket, self._read)
 
     async def fetch(self, sql: bytes, arguments: Sequence[Any] = ()) -> list[Row]:
         """Run one statement with `$n` placeholders and return its rows, if it yields any.
@@ -109,9 +112,16 @@ class Connection(AsyncConnection[Row]):
         self._since = -math.inf
 
     def hang_up(self) -> None:
-        """Close the connection, whatever its state."""
-        if not self.closed:
-            self._loop.remove_reader(self.pgconn.socket)
+        """Close the connection, whatever its state.
+
+        Where the server has hung up, libpq has closed the socket already. The loop must be told
+        still, and at once: the next connection gets the same number.
+        """
+        if self._is_listening:
+            self._is_listening = False
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._writable.set()
             self.pgconn.finish()
 
     async def _prepare(self, sql: bytes, parameters: int) -> _Statement:
@@ -156,12 +166,13 @@ class Connection(AsyncConnection[Row]):
             self._result = result
 
     async def _until_writable(self) -> None:
-        writable = self._loop.create_future()
-        self._loop.add_writer(self.pgconn.socket, writable.set_result, None)
+        self._writable.clear()
+        self._loop.add_writer(self._socket, self._writable.set)
         try:
-            await writable
+            await self._writable.wait()
         finally:
-            self._loop.remove_writer(self.pgconn.socket)
+            if self._is_listening:
+                self._loop.remove_writer(self._socket)
 
     async def _cancel_statement(self) -> None:
         """Have the server give the statement up, or close the connection if it does not."""
