@@ -14,6 +14,7 @@ https://www.psycopg.org/psycopg3/docs/api/pq.html
 import asyncio
 import math
 from collections.abc import Sequence
+from itertools import count
 from select import POLLIN, poll
 from typing import Any, Final, NamedTuple
 
@@ -65,6 +66,7 @@ class Connection(AsyncConnection[Row]):
     def listen(self) -> None:
         """Watch the socket from now on."""
         self._statements: dict[bytes, _Statement] = {}
+        self._numbers = count()
         self._reply: asyncio.Future[PGresult] | None = None
         self._result: PGresult | None = None
         self._loop = asyncio.get_running_loop()
@@ -125,7 +127,8 @@ class Connection(AsyncConnection[Row]):
             self.pgconn.finish()
 
     async def _prepare(self, sql: bytes, parameters: int) -> _Statement:
-        name = b"statement_%d" % len(self._statements)
+        # Counted before it is sent: a caller that is cancelled leaves a name behind that is taken.
+        name = b"statement_%d" % next(self._numbers)
         if environment.DATABASE_PREPARED_STATEMENTS:
             self.pgconn.send_prepare(name, sql)
             await self._receive()

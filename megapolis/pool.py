@@ -9,6 +9,7 @@ connect that fails is not followed by a pause, and while PostgreSQL is away nobo
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import psycopg
@@ -62,6 +63,11 @@ class Pool:
         """How many connections nobody uses."""
         return len(self._idle)
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether as many wait for a connection as may."""
+        return len(self._waiting) >= self._max_waiting
+
     async def filled(self) -> None:
         """Wait until no connection is on its way any more."""
         while self._connecting:
@@ -86,7 +92,7 @@ class Pool:
             self._size -= 1
         if not self._is_open:
             raise Exhausted
-        if len(self._waiting) >= self._max_waiting:
+        if self.is_exhausted:
             self._tell_exhaustion()
             raise Exhausted
         self._grow()
@@ -116,7 +122,10 @@ class Pool:
         timer = self._loop.call_later(self._timeout, self._give_up, waiter)
         try:
             return await waiter
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Exhausted):
+            # Who has left must not be counted among those who wait.
+            with suppress(ValueError):
+                self._waiting.remove(waiter)
             if waiter.done() and not waiter.cancelled() and not waiter.exception():
                 self.give_back(waiter.result())
             raise
