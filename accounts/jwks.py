@@ -59,7 +59,6 @@ class KeyCache:
             raise SupabaseUnavailable(retry_after=max(1, math.ceil(pause)))
         return key
 
-    @property
     def are_known(self) -> bool:
         """Whether they were fetched once. If not, a fetch begins unless it is too early for one."""
         if self._fetched_at == -math.inf:

@@ -102,10 +102,10 @@ class SupabaseVerifier:
         refuse_forbidden(jws)
         return identity
 
-    @property
     def has_keys(self) -> bool:
-        """Whether the project's keys were fetched once, or there is no project."""
-        return self._auth.issuer not in self._checks or self._keys.are_known
+        """Whether the project's keys were fetched once, or nobody needs them."""
+        needed = self._checks.get(self._auth.issuer) == self._check_project
+        return not needed or self._keys.are_known()
 
     async def aclose(self) -> None:
         """End what runs in the background, and close the HTTP client."""
@@ -157,7 +157,7 @@ _verifier: SupabaseVerifier | None = None
 
 def has_keys() -> bool:
     """Whether the project's keys are known, or not needed. If not, they are asked for."""
-    return _verifier is None or _verifier.has_keys
+    return _verifier is None or _verifier.has_keys()
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """System checks, run by every `manage.py` command and before the service starts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -11,31 +11,39 @@ from django.core.exceptions import MiddlewareNotUsed
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.module_loading import import_string
 
+HOOKS = ("process_view", "process_exception", "process_template_response")
+
 
 @register
 def check_api_middleware(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Refuse middleware that would hop into a thread for each request."""
-    return [
-        Error(
+    """Refuse middleware that would hop into a thread, or of which a part would never be called."""
+    return [error for path in settings.API_MIDDLEWARE for error in _errors(path)]
+
+
+def _errors(path: str) -> Iterator[CheckMessage]:
+    factory = import_string(path)
+    try:
+        middleware = factory(_get_response)
+    except MiddlewareNotUsed:
+        return
+    is_mixin = isinstance(factory, type) and issubclass(factory, MiddlewareMixin)
+    if is_mixin or not iscoroutinefunction(middleware):
+        yield Error(
             f"{path} in API_MIDDLEWARE is not native async.",
             hint="Write it as a function that returns a coroutine function, or as a class with "
             "`async_capable = True` that does not inherit MiddlewareMixin.",
             id="megapolis.E001",
         )
-        for path in settings.API_MIDDLEWARE
-        if not _is_native_async(import_string(path))
-    ]
+    for hook in HOOKS:
+        if hasattr(middleware, hook):
+            yield Error(
+                f"{path} in API_MIDDLEWARE has a {hook}(), which the API door does not call.",
+                hint="Do it around `await get_response(request)`, or in a decorator of the view.",
+                id="megapolis.E002",
+            )
 
 
-def _is_native_async(factory: Any) -> bool:
-    async def get_response(request: Any) -> Any:
-        """Stand for what is inside of the middleware."""
-
-    if isinstance(factory, type) and issubclass(factory, MiddlewareMixin):
-        return False
-    try:
-        return iscoroutinefunction(factory(get_response))
-    except MiddlewareNotUsed:
-        return True
+async def _get_response(request: Any) -> Any:
+    """Stand for what is inside of the middleware."""

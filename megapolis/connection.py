@@ -14,15 +14,16 @@ https://www.psycopg.org/psycopg3/docs/api/pq.html
 import asyncio
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
-from select import POLLIN, poll
+from select import POLLERR, POLLHUP, POLLIN, poll
 from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.abc import Transformer as AbstractTransformer
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.errors import error_from_result
+from psycopg.errors import NotSupportedError, error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
@@ -33,11 +34,17 @@ type Row = tuple[Any, ...]
 CANCEL_TIMEOUT: Final = 2.0
 """Seconds that PostgreSQL has to give up a statement whose caller is gone."""
 
+COPY: Final = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
+"""The server waits for more than an answer, and libpq would report so for ever."""
+
 
 class _Statement(NamedTuple):
     name: bytes
     transformer: AbstractTransformer
     formats: list[PyFormat]
+
+
+type _Reply = asyncio.Future[PGresult | psycopg.Error]
 
 
 class Connection(AsyncConnection[Row]):
@@ -50,6 +57,11 @@ class Connection(AsyncConnection[Row]):
     def is_idle(self) -> bool:
         """Whether it is in working order, with no statement and no transaction under way."""
         return self.pgconn.transaction_status == TransactionStatus.IDLE
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a statement failed in a transaction, of which nothing can be committed now."""
+        return self.pgconn.transaction_status == TransactionStatus.INERROR
 
     @property
     def is_alive(self) -> bool:
@@ -67,14 +79,12 @@ class Connection(AsyncConnection[Row]):
         """Watch the socket from now on."""
         self._statements: dict[bytes, _Statement] = {}
         self._numbers = count()
-        self._reply: asyncio.Future[PGresult] | None = None
+        self._reply: _Reply | None = None
         self._result: PGresult | None = None
         self._loop = asyncio.get_running_loop()
         self._since = self._loop.time()
-        self._unread = poll()
         self._socket = self.pgconn.socket
-        self._is_listening = True
-        self._writable = asyncio.Event()
+        self._unread = poll()
         self._unread.register(self._socket, POLLIN)
         self._loop.add_reader(self._socket, self._read)
 
@@ -82,7 +92,8 @@ class Connection(AsyncConnection[Row]):
         """Run one statement with `$n` placeholders and return its rows, if it yields any.
 
         Raises psycopg's errors; `OperationalError` with `closed` set if the connection was lost.
-        A caller that is cancelled has the statement cancelled on the server.
+        A caller that is cancelled has the statement cancelled on the server. COPY is refused, and
+        costs the connection.
         """
         async with self.lock:
             statement = self._statements.get(sql) or await self._prepare(sql, len(arguments))
@@ -114,20 +125,16 @@ class Connection(AsyncConnection[Row]):
         self._since = -math.inf
 
     def hang_up(self) -> None:
-        """Close the connection, whatever its state.
-
-        Where the server has hung up, libpq has closed the socket already. The loop must be told
-        still, and at once: the next connection gets the same number.
-        """
-        if self._is_listening:
-            self._is_listening = False
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
-            self._writable.set()
+        """Close the connection, whatever its state. Safe to repeat."""
+        if self._socket >= 0:
+            for remove in (self._loop.remove_reader, self._loop.remove_writer):
+                with suppress(OSError):  # libpq closes the socket itself if the server did.
+                    remove(self._socket)
+            self._socket = -1
             self.pgconn.finish()
 
     async def _prepare(self, sql: bytes, parameters: int) -> _Statement:
-        # Counted before it is sent: a caller that is cancelled leaves a name behind that is taken.
+        # Never a name again: if this is cancelled, the server may have taken note of it.
         name = b"statement_%d" % next(self._numbers)
         if environment.DATABASE_PREPARED_STATEMENTS:
             self.pgconn.send_prepare(name, sql)
@@ -137,48 +144,78 @@ class Connection(AsyncConnection[Row]):
         return statement
 
     async def _receive(self) -> PGresult:
-        self._reply = self._loop.create_future()
+        reply: _Reply = self._loop.create_future()
+        self._reply = reply
         try:
-            while self.pgconn.flush():
-                await self._until_writable()
-            result = await self._reply
+            if self._has_unsent():
+                self._loop.add_writer(self._socket, self._write)
+            outcome = await reply
         except asyncio.CancelledError:
             await self._cancel_statement()
             raise
         finally:
             self._reply = None
-        if result.status == ExecStatus.FATAL_ERROR:
-            raise error_from_result(result, encoding=self.info.encoding)
-        return result
+        if isinstance(outcome, psycopg.Error):
+            raise outcome
+        if outcome.status == ExecStatus.FATAL_ERROR:
+            raise error_from_result(outcome, encoding=self.info.encoding)
+        return outcome
 
     def _read(self) -> None:
-        """Take in what the server has sent, and hand the reply over when it is complete."""
+        """Take in what the server has sent, and all of it if the server has hung up.
+
+        uvloop tells once of a socket with an error, and nothing more of what is still to be read.
+        """
+        self._take_in()
+        while self._reply and not self._reply.done() and self._has_lost_the_server():
+            self._take_in()
+
+    def _take_in(self) -> None:
+        """Read once, and hand the reply over if it is complete."""
         try:
             self.pgconn.consume_input()
         except psycopg.OperationalError as exc:
-            self.hang_up()
-            if self._reply and not self._reply.done():
-                self._reply.set_exception(exc)
+            self._lose(exc)
             return
         while self._reply and not self.pgconn.is_busy():
             result = self.pgconn.get_result()
             if result is None:
-                if self._result and not self._reply.done():
-                    self._reply.set_result(self._result)
+                self._hand_over(self._result)
+                return
+            if result.status in COPY:
+                self._lose(NotSupportedError("COPY is not supported here"))
                 return
             self._result = result
 
-    async def _until_writable(self) -> None:
-        self._writable.clear()
-        self._loop.add_writer(self._socket, self._writable.set)
+    def _has_lost_the_server(self) -> bool:
+        return any(events & (POLLERR | POLLHUP) for _, events in self._unread.poll(0))
+
+    def _write(self) -> None:
+        if not self._has_unsent() and not self.closed:
+            self._loop.remove_writer(self._socket)
+
+    def _has_unsent(self) -> bool:
+        """Send what the socket takes, and tell whether there is more."""
         try:
-            await self._writable.wait()
-        finally:
-            if self._is_listening:
-                self._loop.remove_writer(self._socket)
+            return bool(self.pgconn.flush())
+        except psycopg.OperationalError as exc:
+            self._lose(exc)
+            return False
+
+    def _lose(self, exc: psycopg.Error) -> None:
+        self.hang_up()
+        self._hand_over(exc)
+
+    def _hand_over(self, outcome: PGresult | psycopg.Error | None) -> None:
+        """End the wait, if somebody waits. An error is handed over, and raised by who takes it."""
+        self._result = None
+        if self._reply and outcome and not self._reply.done():
+            self._reply.set_result(outcome)
 
     async def _cancel_statement(self) -> None:
         """Have the server give the statement up, or close the connection if it does not."""
+        if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+            return  # The reply has come together with the cancellation.
         self._reply = self._loop.create_future()
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT):

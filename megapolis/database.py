@@ -18,10 +18,12 @@ is raised is `DatabaseUnavailable`, a 503 with `Retry-After`. Unique and check c
 psycopg's own errors (`psycopg.errors.UniqueViolation`, …), for a service to give them a meaning.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from random import uniform
 from typing import Any, Final
 
 import psycopg
@@ -32,6 +34,9 @@ from megapolis import environment, limits
 from megapolis.connection import Connection, Row
 from megapolis.errors import Conflict, ServiceUnavailable, UnprocessableContent
 from megapolis.pool import Exhausted, Pool
+
+PAUSE: Final = (0.01, 0.05)
+"""Seconds, at the least and at the most, before a statement that lost to another is repeated."""
 
 SETTINGS: Final = (
     b"SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', $1, false)"
@@ -113,7 +118,10 @@ async def connected() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def transaction() -> AsyncIterator[None]:
-    """Commit what happens inside, or undo it all if an exception leaves. Nested, a savepoint."""
+    """Commit what happens inside, or undo it all if an exception leaves. Nested, a savepoint.
+
+    A failed statement spoils it all, even if its error is caught: nest what may fail.
+    """
     outer = _transaction_of_this_task()
     if outer is not None:
         async with _block(outer.connection, b"SAVEPOINT s", b"RELEASE s", b"ROLLBACK TO s"):
@@ -128,9 +136,12 @@ async def transaction() -> AsyncIterator[None]:
     token = _transaction.set(current)
     try:
         async with _block(connection, b"BEGIN", b"COMMIT", b"ROLLBACK"):
-            yield
+            try:
+                yield
+            finally:
+                # Before the end is sent: what a task sends after it would be on its own.
+                current.is_over = True
     finally:
-        current.is_over = True
         _transaction.reset(token)
         pool.give_back(connection)
 
@@ -180,6 +191,8 @@ async def _may_repeat(connection: Connection, exc: psycopg.Error, *, reads: bool
         await connection.forget_statements()
         return True
     if isinstance(exc, errors.DeadlockDetected | errors.SerializationFailure):
+        # At once, it would run into the same one that was let through.
+        await asyncio.sleep(uniform(*PAUSE))  # noqa: S311 - no secret
         return True
     return reads and connection.closed
 
@@ -192,6 +205,7 @@ async def _block(
         await connection.command(begin)
         try:
             yield
+            _refuse_a_spoilt_one(connection)
         except BaseException:
             if not connection.closed:
                 await connection.command(rollback)
@@ -199,6 +213,12 @@ async def _block(
         await connection.command(commit)
     except psycopg.Error as exc:
         raise _translated(exc) from exc
+
+
+def _refuse_a_spoilt_one(connection: Connection) -> None:
+    """PostgreSQL answers COMMIT with a silent rollback where a statement has failed before."""
+    if connection.has_failed:
+        raise RuntimeError("a statement failed in the transaction, and with it the whole of it")
 
 
 def _transaction_of_this_task() -> Transaction | None:
@@ -230,7 +250,8 @@ async def _connect() -> Connection:
     try:
         if environment.DATABASE_PREPARED_STATEMENTS:
             milliseconds = round(limits.STATEMENT_TIMEOUT * 1000)
-            await connection.fetch(SETTINGS, [str(milliseconds)])
+            async with asyncio.timeout(limits.DATABASE_CONNECT_TIMEOUT):
+                await connection.fetch(SETTINGS, [str(milliseconds)])
     except BaseException:
         connection.hang_up()
         raise

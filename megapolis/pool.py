@@ -12,8 +12,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-import psycopg
-
 from megapolis.connection import Connection
 from megapolis.logger import logger
 
@@ -76,12 +74,12 @@ class Pool:
     async def close(self) -> None:
         """Close every connection, those in use when they come back."""
         self._is_open = False
-        for task in self._connecting:
-            task.cancel()
-        await asyncio.gather(*self._connecting, return_exceptions=True)
         self._refuse_waiting()
         while self._idle:
-            self._idle.pop().hang_up()
+            self._drop(self._idle.pop())
+        for task in self._connecting:
+            task.cancel()
+        await self.filled()
 
     async def take(self) -> Connection:
         """Return a living connection, or raise `Exhausted`."""
@@ -89,7 +87,7 @@ class Pool:
             connection = self._idle.pop()
             if connection.is_alive:
                 return connection
-            self._size -= 1
+            self._drop(connection)
         if not self._is_open:
             raise Exhausted
         if self.is_exhausted:
@@ -111,8 +109,7 @@ class Pool:
                 logger.info("A connection to PostgreSQL is free again")
                 self._exhaustion_is_logged = False
             return
-        connection.hang_up()
-        self._size -= 1
+        self._drop(connection)
         if self._waiting:
             self._grow()
 
@@ -122,8 +119,7 @@ class Pool:
         timer = self._loop.call_later(self._timeout, self._give_up, waiter)
         try:
             return await waiter
-        except (asyncio.CancelledError, Exhausted):
-            # Who has left must not be counted among those who wait.
+        except BaseException:
             with suppress(ValueError):
                 self._waiting.remove(waiter)
             if waiter.done() and not waiter.cancelled() and not waiter.exception():
@@ -131,6 +127,10 @@ class Pool:
             raise
         finally:
             timer.cancel()
+
+    def _drop(self, connection: Connection) -> None:
+        connection.hang_up()
+        self._size -= 1
 
     def _grow(self) -> None:
         if self._is_open and self._size < self._limit:
@@ -142,17 +142,18 @@ class Pool:
     async def _add_connection(self) -> None:
         try:
             connection = await self._connect()
-        except (OSError, psycopg.Error) as exc:
+        except asyncio.CancelledError:
+            self._size -= 1
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever it is, there is no connection
             self._size -= 1
             if not self._outage_is_logged:
-                logger.error("PostgreSQL is away: {}", " ".join(str(exc).split()))
+                reason = " ".join(str(exc).split()) or type(exc).__name__
+                logger.error("PostgreSQL is away: {}", reason)
                 self._outage_is_logged = True
             if self._size == 0:
                 self._refuse_waiting()
             return
-        except BaseException:
-            self._size -= 1
-            raise
         if self._outage_is_logged:
             logger.info("PostgreSQL is back")
             self._outage_is_logged = False

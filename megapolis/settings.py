@@ -124,9 +124,6 @@ CORS_EXPOSE_HEADERS = ("location", "retry-after", "x-request-id")
 CORS_URLS_REGEX = re.compile(r"^/(?!admin/|static/)")
 
 SECURE_SSL_REDIRECT = False  # TLS ends at the proxy in front, which redirects.
-SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if environment.TRUSTED_PROXIES else None
-)
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
 SECURE_HSTS_PRELOAD = PRODUCTION

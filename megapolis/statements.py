@@ -28,6 +28,7 @@ from django.db.models.constants import OnConflict
 from django.db.models.expressions import ExpressionList, OutputFieldIsNoneError
 from django.db.models.lookups import Lookup
 from django.db.models.sql import DeleteQuery, InsertQuery, Query, UpdateQuery
+from psycopg.sql import Literal
 from pydantic import TypeAdapter
 
 from megapolis import database
@@ -69,10 +70,10 @@ class Param(Expression):
 
 
 class Compiled(NamedTuple):
-    """What is sent: the SQL, and for each `$n` either a parameter's name or a constant."""
+    """What is sent: the SQL, and what stands for each `$n` of it."""
 
     sql: bytes
-    arguments: tuple[Param | Any, ...]
+    arguments: tuple[Param, ...]
     names: frozenset[str]
 
 
@@ -146,7 +147,7 @@ class Statement[Row]:
         compiled = self.compiled
         if values.keys() != compiled.names:
             raise TypeError(f"the statement takes {sorted(compiled.names)}, not {sorted(values)}")
-        arguments = [values[a.name] if isinstance(a, Param) else a for a in compiled.arguments]
+        arguments = [values[param.name] for param in compiled.arguments]
         return await database.fetch(compiled.sql, arguments, reads=self.reads)
 
 
@@ -260,17 +261,18 @@ def _compile(query: Query, *, suffix: tuple[str, list[Any]]) -> Compiled:
     compiler: Any = query.get_compiler(connection=_dialect(), elide_empty=False)
     compiled = compiler.as_sql()
     sql, arguments = compiled[0] if isinstance(compiled, list) else compiled
-    arguments = [*arguments, *suffix[1]]
-    numbered = enumerate(arguments, start=1)
+    remaining = iter([*arguments, *suffix[1]])
+    params: list[Param] = []
 
     def replace(match: Match[str]) -> str:
         if match[0] == "%%":
             return "%"
-        number, argument = next(numbered)
-        return f"${number}::{argument.cast}" if isinstance(argument, Param) else f"${number}"
+        argument = next(remaining)
+        if not isinstance(argument, Param):
+            # A constant is written out, as on Django's own connections, and so keeps its type.
+            return Literal(argument).as_string()
+        params.append(argument)
+        return f"${len(params)}::{argument.cast}"
 
-    return Compiled(
-        re.sub("%[s%]", replace, sql + suffix[0]).encode(),
-        tuple(arguments),
-        frozenset(a.name for a in arguments if isinstance(a, Param)),
-    )
+    sql = re.sub("%[s%]", replace, sql + suffix[0])
+    return Compiled(sql.encode(), tuple(params), frozenset(param.name for param in params))

@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, URLResolver, path, reverse
+from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 from ninja.openapi.docs import Swagger
 
@@ -20,11 +21,13 @@ class Documentation(Swagger):
         return reverse("openapi-json")
 
 
+@require_safe
 async def openapi_json(request: HttpRequest) -> HttpResponse:
     """The OpenAPI document."""
     return api.create_response(request, api.get_openapi_schema(), status=200)
 
 
+@require_safe
 async def docs(request: HttpRequest) -> HttpResponse:
     """The interactive documentation, from files of this service alone."""
     response = Documentation().render_page(request, api)
@@ -34,6 +37,7 @@ async def docs(request: HttpRequest) -> HttpResponse:
     return response
 
 
+@require_safe
 async def index(request: HttpRequest) -> HttpResponse:
     """Lead a browser to the documentation."""
     return HttpResponseRedirect("/docs")

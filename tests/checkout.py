@@ -17,8 +17,8 @@ from threading import Event, Thread
 from megapolis.environment import BASE_DIR
 
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", ".env", ".postgres", ".keys", ".static", "logs", "node_modules",
-    ".hypothesis", ".pytest_cache", ".ruff_cache", "__pycache__", ".coverage*", "results",
+    ".git", ".venv*", ".env", ".postgres", ".keys", ".static", "logs", "node_modules", ".data",
+    ".hypothesis", ".*_cache", ".artefacts", "__pycache__", ".coverage*", "results",
 )  # fmt: skip
 STARTED = "Application startup complete"
 PATIENCE = 60

@@ -13,14 +13,13 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from megapolis.admin import CreatedFilter, StaffAdmin, csv_response
 from megapolis.fields import clean_text
-from widgets.models import Widget
+from widgets.models import LAST_NAME, NAME_COLLATION, Widget
 
 if TYPE_CHECKING:
     WidgetModelForm = forms.ModelForm[Widget]
 else:
     WidgetModelForm = forms.ModelForm
 
-LAST_CHARACTER = "\U0010ffff"
 COLUMNS: Mapping[str, str] = {
     "id": "id",
     "name": "name",
@@ -71,8 +70,8 @@ class WidgetAdmin(StaffAdmin):
         if not search_term.strip():
             return queryset, False
         first, last = (
-            Lower(Collate(Value(search_term.strip() + end), "pg_c_utf8"))
-            for end in ("", LAST_CHARACTER)
+            Lower(Collate(Value(search_term.strip() + end), NAME_COLLATION))
+            for end in ("", LAST_NAME)
         )
         found = queryset.alias(folded=Lower("name")).filter(folded__gte=first, folded__lt=last)
         return found.order_by("folded", "id"), False

@@ -10,6 +10,8 @@ NAME_COLLATION = "pg_c_utf8"
 
 The order by name and the search by prefix rest on it.
 """
+LAST_NAME = "\U0010ffff" * NAME_MAX_LENGTH
+"""Behind a prefix, it sorts behind whatever else follows the prefix."""
 
 
 class Widget(models.Model):

@@ -9,16 +9,13 @@ from accounts.schemas import CurrentUser
 from megapolis.errors import BadRequest, Forbidden, NotFound, UnprocessableContent
 from megapolis.pagination import decode_cursor, encode_cursor, split_page
 from widgets import statements
-from widgets.models import NAME_MAX_LENGTH
+from widgets.models import LAST_NAME
 from widgets.schemas import (
     WidgetListQuery,
     WidgetListResponse,
     WidgetResponse,
     WidgetUpdateRequest,
 )
-
-LAST_NAME = "\U0010ffff" * NAME_MAX_LENGTH
-"""It sorts behind whatever follows a prefix."""
 
 _id_key = TypeAdapter(tuple[int])
 _name_key = TypeAdapter(tuple[int, str])

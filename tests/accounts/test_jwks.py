@@ -311,6 +311,38 @@ class TestEmptySet:
         assert await cache.get("a") is JWK
 
 
+class TestAreKnown:
+    async def test_begins_to_fetch_and_keeps_nobody_waiting(
+        self, cache: KeyCache, project: Project
+    ) -> None:
+        project.answering.clear()
+        assert not cache.are_known()
+        assert not cache.are_known()
+        await run_background()
+        assert project.fetches == 1
+        project.answering.set()
+        await run_background()
+        assert cache.are_known()
+        assert project.fetches == 1
+
+    async def test_asks_again_after_thirty_seconds(self, cache: KeyCache, project: Project) -> None:
+        project.error = OSError("away")
+        for seconds, fetches in ((0, 1), (29, 1), (1, 2)):
+            project.now += seconds
+            assert not cache.are_known()
+            await run_background()
+            assert project.fetches == fetches
+
+    async def test_is_about_whether_they_were_known_ever(
+        self, cache: KeyCache, project: Project
+    ) -> None:
+        await cache.get("a")
+        project.now += 2 * DAY
+        assert cache.are_known()
+        await run_background()
+        assert project.fetches == 1
+
+
 class TestAclose:
     async def test_ends_the_fetch_that_is_under_way(
         self, cache: KeyCache, project: Project

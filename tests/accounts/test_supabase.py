@@ -436,6 +436,23 @@ class TestUnverified:
             make_verifier(url="", allow_unverified=True)
 
 
+class TestHasKeys:
+    async def test_is_true_once_they_were_fetched(
+        self, verifier: SupabaseVerifier, fake: FakeSupabase
+    ) -> None:
+        assert not verifier.has_keys()
+        await verifier.verify(fake.token())
+        assert verifier.has_keys()
+        assert fake.requests == [KEYS_PATH]
+
+    @pytest.mark.parametrize("options", [{"url": ""}, {"allow_unverified": True}])
+    async def test_is_true_where_nobody_needs_them(
+        self, make_verifier: MakeVerifier, fake: FakeSupabase, options: dict[str, Any]
+    ) -> None:
+        assert make_verifier(**options).has_keys()
+        assert fake.requests == []
+
+
 class TestVerifying:
     """The verifier of the process, which lives as long as the service."""
 
@@ -491,6 +508,13 @@ class TestVerifying:
             else:
                 with pytest.raises(InvalidSupabaseToken):
                     await supabase.verify(token)
+
+    async def test_knows_whether_it_has_keys(self, fake: FakeSupabase) -> None:
+        assert supabase.has_keys()
+        async with supabase.verifying():
+            assert not supabase.has_keys()
+            await supabase.verify(fake.token())
+            assert supabase.has_keys()
 
     async def test_is_needed_to_verify_anything(self, fake: FakeSupabase) -> None:
         async with supabase.verifying():

@@ -20,6 +20,12 @@ UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 MOMENT = datetime.fromtimestamp(NOW, UTC)
 
 
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test is answered by what another one read."""
+    monkeypatch.setattr(tokens, "_verified", {})
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is half a second past NOW."""
@@ -93,9 +99,15 @@ class TestRead:
         found = tokens.read(signed(said))
         assert (found.user_id, found.session_id, found.expires_at) == (7, 8, said["exp"])
 
+    def test_verifies_a_token_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        token = signed(claims(user_id=7, session_id=8))
+        found = tokens.read(token)
+        monkeypatch.setattr(tokens, "_read", None)
+
+        assert tokens.read(token) is found
+
     def test_remembers_a_bounded_number_of_tokens(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tokens, "REMEMBERED", 2)
-        monkeypatch.setattr(tokens, "_verified", {})
         issued = [signed(claims(user_id=1, session_id=number)) for number in (1, 2, 3)]
 
         for token in issued:

@@ -28,6 +28,11 @@ class ClassMiddleware:
         raise AssertionError
 
 
+class ClassWithHook(ClassMiddleware):
+    async def process_view(self, *_: Any) -> None:
+        raise AssertionError
+
+
 def unused(get_response: Any) -> None:
     raise MiddlewareNotUsed
 
@@ -65,4 +70,14 @@ class TestApiMiddleware:
         assert error.id == "megapolis.E001"
         assert error.is_serious()
         assert path in error.msg
+        assert error.hint
+
+    def test_with_a_hook_that_would_not_be_called_is_an_error(self, settings: Any) -> None:
+        settings.API_MIDDLEWARE = [f"{__name__}.ClassWithHook"]
+
+        [error] = check_api_middleware(None)
+
+        assert error.id == "megapolis.E002"
+        assert error.is_serious()
+        assert "ClassWithHook in API_MIDDLEWARE has a process_view()" in error.msg
         assert error.hint

@@ -1,6 +1,7 @@
 """The pool outside requests, and transactions."""
 
 import asyncio
+from contextlib import nullcontext
 from typing import Any
 
 import psycopg
@@ -127,6 +128,42 @@ class TestTransaction:
         with pytest.raises(RuntimeError, match="the transaction in which this task was started"):
             await task
         assert await names() == []
+
+    async def test_refuses_a_task_as_soon_as_its_end_is_on_the_way(self) -> None:
+        async def late() -> None:
+            await asyncio.sleep(0.01)
+            await insert.one(name="late", number=1)
+
+        async with database.transaction():
+            slow = asyncio.create_task(database.fetch(b"SELECT pg_sleep(0.1)", [], reads=True))
+            task = asyncio.create_task(late())
+            await asyncio.sleep(0)
+
+        with pytest.raises(RuntimeError, match="the transaction in which this task was started"):
+            await task
+        await slow
+        assert await names() == []
+
+    @pytest.mark.parametrize("nested", [False, True])
+    async def test_does_not_pretend_to_commit_what_a_failed_statement_has_undone(
+        self, *, nested: bool
+    ) -> None:
+        async def hide_a_failure() -> None:
+            async with database.transaction():
+                await insert.one(name="two", number=2)
+                with pytest.raises(psycopg.errors.UniqueViolation):
+                    await insert.one(name="two", number=2)
+
+        async def work() -> None:
+            async with database.transaction():
+                await insert.one(name="one", number=1)
+                with pytest.raises(RuntimeError, match="a statement failed in the transaction"):
+                    await hide_a_failure()
+
+        with nullcontext() if nested else pytest.raises(RuntimeError, match="a statement failed"):
+            await (work() if nested else hide_a_failure())
+
+        assert await names() == (["one"] if nested else [])
 
     async def test_is_apart_from_that_of_another_task(self) -> None:
         pids: list[int] = []

@@ -49,6 +49,20 @@ class TestExhaustedPool:
         assert other.headers["Retry-After"] == "1"
         assert (await Exchange("/select-one").run(door)).status == 200
 
+    async def test_is_a_503_for_a_transaction_too(
+        self, open_pool: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "DATABASE_WAIT", 0.05)
+        await open_pool(size=1)
+
+        async def begin() -> None:
+            async with database.transaction():
+                pytest.fail("there is no connection")
+
+        async with database.transaction():
+            with pytest.raises(DatabaseUnavailable):
+                await asyncio.create_task(outside(begin()))
+
     async def test_is_a_503_at_once_where_too_many_wait(
         self, open_pool: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -63,6 +77,22 @@ class TestExhaustedPool:
                 await refused
 
         assert await waiting == []
+
+
+class TestConnecting:
+    async def test_to_a_server_that_lets_in_and_falls_silent_is_given_up(
+        self, open_pool: Any, monkeypatch: pytest.MonkeyPatch, log: list[str]
+    ) -> None:
+        monkeypatch.setattr(limits, "DATABASE_CONNECT_TIMEOUT", 0.05)
+        monkeypatch.setattr(database, "SETTINGS", b"SELECT pg_sleep(60), $1::text")
+        await open_pool(size=1, connect_timeout=3)
+
+        with pytest.raises(DatabaseUnavailable):
+            await everything.all()
+
+        monkeypatch.undo()
+        assert await everything.all() == []
+        assert log[0].startswith("ERROR PostgreSQL is away: TimeoutError")
 
 
 class TestCancelledRequest:
@@ -82,7 +112,7 @@ class TestCancelledRequest:
         self, open_pool: Any
     ) -> None:
         pool = await open_pool(size=2)
-        for steps in range(60):
+        for steps in range(30):
             tasks = [asyncio.create_task(everything.all()) for _ in range(6)]
             for _ in range(steps % 20):
                 await asyncio.sleep(0)

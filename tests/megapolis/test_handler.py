@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.handlers.asgi import ASGIHandler
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from megapolis import handler
@@ -58,6 +58,15 @@ class TestStockViews:
         assert exchange.status == 405
         assert exchange.headers["Allow"] == "GET, HEAD, OPTIONS"
         assert exchange.problem["detail"] == "PUT is not supported here"
+
+    async def test_may_say_the_length_themselves(self, door: Any) -> None:
+        exchange = Exchange("/async")
+        response = HttpResponse(b"four", headers={"Content-Length": "4"})
+
+        await door.send_response(response, exchange.send)
+
+        assert exchange.headers["Content-Length"] == "4"
+        assert [name for name, _ in exchange.sent[0]["headers"]].count(b"Content-Length") == 1
 
 
 class TestExceptions:
@@ -124,6 +133,18 @@ class TestRequest:
             exchange = await Exchange("/async", headers={"host": host}).run(door)
 
             assert exchange.problem["status"] == 400, host
+
+    async def test_may_have_as_many_hosts_as_are_allowed(
+        self, door: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.ALLOWED_HOSTS = [".example.com"]
+        monkeypatch.setattr(handler, "KNOWN_HOSTS", 2)
+
+        for name in ("a", "b", "c", "a", "c"):
+            exchange = Exchange("/async", headers={"host": f"{name}.example.com"})
+            assert (await exchange.run(door)).status == 200
+
+        assert len(door._known_hosts) == 2
 
     async def test_with_a_query_that_is_not_utf_8_is_refused(self, door: Any) -> None:
         exchange = await Exchange("/async", query=b"a=\xff").run(door)

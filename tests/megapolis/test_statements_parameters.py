@@ -1,5 +1,6 @@
 """Parameters: named, typed by the column they meet, and one plan for every value."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from django.db.models import (
     Case,
     Exists,
     F,
+    FloatField,
     IntegerField,
     OuterRef,
     Q,
@@ -17,7 +19,7 @@ from django.db.models import (
     When,
 )
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Concat, Lower
+from django.db.models.functions import Cast, Concat, Lower
 from pydantic import BaseModel
 
 from megapolis import database, environment
@@ -28,6 +30,7 @@ from tests.megapolis.samples import Sample, SampleRow
 pytestmark = pytest.mark.usefixtures("samples")
 
 insert = Insert(Sample, {"name": Param("name"), "number": Param("number")}, row=SampleRow)
+small = Insert(Sample, {"name": Param("name"), "small": Param("small")}, row=SampleRow)
 
 
 def where(*conditions: Any, **lookups: Any) -> Statement[SampleRow]:
@@ -168,6 +171,42 @@ class TestLiterals:
         assert await names(where(name=Concat(Value("ten"), Value("%")))) == "ten%"
         raw = RawSQL("SELECT 'ten%%' WHERE %s = '%%s'", ["%s"])
         assert await names(where(name=raw)) == "ten%"
+
+    @pytest.mark.parametrize(
+        ("constant", "value"),
+        [
+            (Value(5), 5),
+            (Value(-5), -5),
+            (Value(True), True),
+            (Value("it's \\ $1 %s"), "it's \\ $1 %s"),
+            (Value(b"\x00"), b"\x00"),
+            (Value(timedelta(days=1)), timedelta(days=1)),
+            (Value(datetime(2024, 2, 29, tzinfo=UTC)), datetime(2024, 2, 29, tzinfo=UTC)),
+            (Value(1) + Value(2), 3),
+            (F("small") + Value(40_000), 40_001),
+            (Cast(F("small"), FloatField()) * 2.5, 2.5),
+            (Case(When(pk=0, then=Value(10)), default=Value(9)), 9),
+        ],
+        ids=str,
+    )
+    async def test_have_the_types_that_the_orm_gives_them(self, constant: Any, value: Any) -> None:
+        await small.one(name="small", small=1)
+        only = Sample.objects.filter(name="small").annotate(x=constant)
+
+        row = await Statement(only, row=Anything).one()
+
+        assert row.x == value
+        assert type(row.x) is type(value)
+
+    async def test_are_sorted_as_numbers(self) -> None:
+        rank = Case(When(name="one", then=Value(10)), default=Value(9))
+        ranked = Statement(Sample.objects.order_by(rank, "-id"), row=SampleRow)
+
+        assert await names(ranked) == "none ten% two one"
+
+
+class Anything(BaseModel):
+    x: Any
 
 
 class TestMistakes:

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from tests.widgets import factories
 from widgets import statements
-from widgets.services import LAST_NAME
+from widgets.models import LAST_NAME
 
 ROWS = 24_000
 LIMIT = 51
