@@ -99,7 +99,10 @@ class Service:
         return [pid for pid in children(self.process.pid) if "spawn_main" in command(pid)]
 
     def descriptors(self) -> int:
-        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.workers())
+        return sum(map(self.descriptors_of, self.workers()))
+
+    def descriptors_of(self, pid: int) -> int:
+        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
     def megabytes(self) -> int:
         """Resident memory of the workers."""

@@ -20,9 +20,9 @@ class TestKilledWorker:
     async def test_is_replaced_and_only_its_requests_in_flight_are_lost(
         self, service: Service, load: Load, report: Report
     ) -> None:
-        first, second = service.workers()
         async with load:
             await load.runs()
+            first, second = sorted(service.workers(), key=service.descriptors_of, reverse=True)
             os.kill(first, signal.SIGKILL)
             killed = time.monotonic()
             await eventually(lambda: len(set(service.workers()) - {first}) == 2)
