@@ -282,5 +282,6 @@ class TestEachRequest:
         assert prepared == [("{bigint,bigint}",)]
         scans = " ".join(line for (line,) in plan if "Scan" in line)
         assert "accounts_user_pkey" in scans
-        assert "accounts_apisession_pkey" in scans
+        # Which of its two keys is cheaper depends on what the statistics know of a small table.
+        assert "accounts_apisession_pkey" in scans or "session_unique" in scans
         assert "Seq Scan" not in scans
