@@ -48,7 +48,7 @@ class Admission:
     async def refuse(self, scope: dict[str, Any], send: Send) -> None:
         """Answer 503 without having looked at the request. The log says it once per overload."""
         if not self.refused:
-            logger.warning("Overloaded: {} requests {} are in flight", self.limit, self._name)
+            logger.warning("Overloaded: {} requests {} are in flight", self.in_flight, self._name)
         self.refused += 1
         await OVERLOADED(send, headers=_cors(scope))
 

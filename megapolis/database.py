@@ -98,6 +98,11 @@ async def close_pool() -> None:
         await pool.close()
 
 
+def is_exhausted() -> bool:
+    """Whether a request that needs a connection would be refused at once."""
+    return _pool is not None and _pool.is_exhausted
+
+
 @asynccontextmanager
 async def connected() -> AsyncIterator[None]:
     """Have the pool open in a script, a command or a test. Where it is open, nothing happens."""

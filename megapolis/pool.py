@@ -61,6 +61,11 @@ class Pool:
         """How many connections nobody uses."""
         return len(self._idle)
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether as many wait for a connection as may."""
+        return len(self._waiting) >= self._max_waiting
+
     async def filled(self) -> None:
         """Wait until no connection is on its way any more."""
         while self._connecting:
@@ -85,7 +90,7 @@ class Pool:
             self._drop(connection)
         if not self._is_open:
             raise Exhausted
-        if len(self._waiting) >= self._max_waiting:
+        if self.is_exhausted:
             self._tell_exhaustion()
             raise Exhausted
         self._grow()

@@ -31,6 +31,7 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection has as long for its first request as a request has."""
         super().connection_made(transport)
+        self._answering_transport: Any = LingeringTransport(self)
         self._start_deadline(limits.RECEIVE_TIMEOUT)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -74,6 +75,7 @@ class PatientProtocol(HttpToolsProtocol):
         if refusal is not None:
             self.app, self.url = _always(refusal), b"/"
         super().on_headers_complete()
+        self.cycle.transport = self._answering_transport
         if shutdown.has_begun():
             self.cycle.keep_alive = False
 
@@ -123,8 +125,7 @@ class PatientProtocol(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete
 
     def _refuse(self, refusal: PlainAnswer) -> None:
-        """Write the answer past the application, and wait a moment for the client to read it."""
-        self._is_refused = True
+        """Write the answer past the application."""
         if self._is_answering and self.cycle.response_started:
             self.transport.abort()
             return
@@ -136,6 +137,17 @@ class PatientProtocol(HttpToolsProtocol):
         headers = self.server_state.default_headers + refusal.headers
         lines += [name.lower() + b": " + value for name, value in headers]
         self.transport.write(b"\r\n".join([*lines, b"", refusal.body]))
+        self._linger()
+
+    def close_after_answer(self) -> None:
+        """Close, or linger if the client is still sending what was answered already."""
+        if self._is_receiving and not self.transport.is_closing():
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        self._is_refused = True
         self.transport.write_eof()
         self._start_deadline(LINGER)
 
@@ -152,6 +164,15 @@ class PatientProtocol(HttpToolsProtocol):
         if self._send_deadline is not None:
             self._send_deadline.cancel()
             self._send_deadline = None
+
+
+class LingeringTransport:
+    """What an answer is written to. Closed at once, it would take an early answer back with it."""
+
+    def __init__(self, protocol: PatientProtocol) -> None:
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+        self.close = protocol.close_after_answer
 
 
 def _always(refusal: PlainAnswer) -> Any:

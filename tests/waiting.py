@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 PATIENCE = 20.0
 """Seconds for what takes one or two on a machine at rest."""
@@ -16,6 +16,13 @@ def until(
     while not condition():
         assert time.monotonic() < deadline, f"not within {within} s"
         time.sleep(every)
+
+
+async def eventually_equals(ask: Callable[[], Awaitable[object]], value: object) -> None:
+    """Return when what is asked for is this; fail if it is not within a while."""
+    async with asyncio.timeout(PATIENCE):
+        while await ask() != value:  # noqa: ASYNC110 - a server is asked
+            await asyncio.sleep(0.02)
 
 
 async def eventually(condition: Callable[[], object], *, within: float = PATIENCE) -> None:

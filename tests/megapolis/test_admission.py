@@ -82,6 +82,19 @@ class TestFullDoor:
         assert (await Exchange("/async").run(door)).status == 200
 
 
+class TestExhaustedPool:
+    async def test_refuses_who_has_a_token_and_answers_the_others(
+        self, door: Any, open_pool: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "DATABASE_QUEUE", 0)
+        await open_pool()
+        token = {"authorization": "Bearer of somebody"}
+
+        refused = await Exchange("/async", headers=token, body=None).run(door)
+        assert refused.problem["detail"] == "Too many requests at once"
+        assert (await Exchange("/async").run(door)).status == 200
+
+
 class TestSlowClients:
     async def test_do_not_count_before_their_request_is_here(self, door: Any) -> None:
         door.admission = Admission(1, name="of a test")

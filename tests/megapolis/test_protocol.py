@@ -174,6 +174,20 @@ class TestLargeHead:
         assert (await client.answer()).status == 200
 
 
+class TestLargeBody:
+    async def test_is_told_to_a_client_that_sends_on(self, connect: Connect) -> None:
+        client = await connect()
+        client.writer.write(CHUNKED)
+        for _ in range(64):
+            client.writer.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+        await client.writer.drain()
+
+        answer = await client.answer()
+
+        assert (answer.status, answer.headers["connection"]) == (413, "close")
+        assert await client.is_closed()
+
+
 @pytest.mark.usefixtures("impatient")
 class TestSlowClient:
     @pytest.mark.parametrize(

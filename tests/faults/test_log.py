@@ -1,0 +1,52 @@
+"""A log that cannot be written is no reason not to answer."""
+
+import os
+import resource
+from pathlib import Path
+
+from tests.faults.conftest import Report
+from tests.faults.load import Client
+from tests.faults.service import Database, running
+from tests.waiting import eventually_equals
+
+
+class TestFullDisk:
+    async def test_of_the_log_is_not_noticed_and_logging_resumes(
+        self,
+        given: dict[str, str],
+        token: str,
+        tmp_path: Path,
+        database: Database,
+        report: Report,
+    ) -> None:
+        log = tmp_path / "megapolis.log"
+        with running(given | {"LOG_DIR": str(tmp_path)}, tmp_path, workers=1) as service:
+            async with Client(service.port, token) as client:
+                unlimited = resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE)
+                # From now on each write to a file fails, as on a full disk.
+                resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (1, unlimited[1]))
+                size = log.stat().st_size
+                statuses = [await client.status("/widgets/") for _ in range(20)]
+                assert log.stat().st_size == size
+                resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, unlimited)
+                statuses += [await client.status("/widgets/") for _ in range(20)]
+
+            assert statuses == [200] * 40
+            assert log.read_text()[size:].count("GET /widgets/ 200") >= 20
+            report.line("log disk full, then not", 40, "0", note="logging resumes")
+
+
+class TestClosedStandardError:
+    async def test_is_not_noticed(
+        self, given: dict[str, str], token: str, tmp_path: Path, report: Report
+    ) -> None:
+        reader, writer = os.pipe()
+        with running(given, tmp_path, workers=1, stderr=writer, wait=False) as service:
+            os.close(writer)
+            async with Client(service.port, token) as client:
+                await eventually_equals(lambda: client.status("/readyz"), 200)
+                os.close(reader)
+                statuses = [await client.status("/widgets/") for _ in range(20)]
+
+        assert statuses == [200] * 20
+        report.line("standard error closed", 20, "0")

@@ -1,0 +1,100 @@
+"""PgBouncer in transaction mode between the service and PostgreSQL."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import Report, check
+from tests.faults.load import Client, Load
+from tests.faults.service import Database, running
+from tests.waiting import until
+
+PROGRAM = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
+CONFIGURATION = """
+[databases]
+postgres = host={host} dbname=postgres user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 4
+max_client_conn = 200
+server_tls_sslmode = disable
+logfile = {folder}/pgbouncer.log
+"""
+
+
+@pytest.fixture
+def pooler(database: Database) -> Iterator[str]:
+    """Its address. Four connections to PostgreSQL serve everybody."""
+    if PROGRAM is None:
+        pytest.skip("PgBouncer is not installed (apt-get install pgbouncer).")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    host, folder = database.server.start(), database.server.folder / "pooler"
+    folder.mkdir()
+    folder.chmod(0o777)
+    file = folder / "pgbouncer.ini"
+    file.write_text(CONFIGURATION.format(host=host, port=port, folder=folder))
+    # It refuses to run as root, and PostgreSQL lets its own account into its folder.
+    account = database.server._account()
+    with subprocess.Popen(
+        [PROGRAM, str(file)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        user=account.pw_uid if account else None,
+        group=account.pw_gid if account else None,
+    ) as process:
+        try:
+            until(lambda: answers(port) or process.poll() is not None)
+            assert process.poll() is None, (folder / "pgbouncer.log").read_text()
+            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            process.terminate()
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.faults
+class TestPooler:
+    async def test_serves_without_prepared_statements(
+        self,
+        given: dict[str, str],
+        pooler: str,
+        token: str,
+        tmp_path: Path,
+        database: Database,
+        report: Report,
+    ) -> None:
+        through = given | {"DATABASE_URL": pooler, "DATABASE_PREPARED_STATEMENTS": "false"}
+        with running(through, tmp_path) as service:
+            load = Load(service.port, token)
+            async with load, Client(service.port) as client:
+                await load.runs(500)
+                ready = await client.ask("GET", "/readyz")
+                database.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE backend_type = 'client backend' AND application_name <> 'the test'"
+                )
+                terminated = time.monotonic()
+                await load.runs(200)
+
+        assert ready.status == 200
+        assert set(load.errors) <= {503}
+        check(load, database)
+        recovery = min(x.at for x in load.answers if x.status == 201 and x.at > terminated)
+        report.add(
+            "PgBouncer in transaction mode, its connections terminated",
+            load,
+            recovery=recovery - terminated,
+        )
