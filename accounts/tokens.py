@@ -52,6 +52,7 @@ def load_keys(*secrets: str) -> list[PyJWK]:
     return [PyJWK.from_dict({"kty": "oct", "k": k, "alg": ALGORITHM}) for k in octets]
 
 
+_verified: Final[dict[str, Claims]] = {}
 _keys = load_keys(environment.JWT_SECRET_KEY, *environment.JWT_SECRET_KEY_FALLBACKS)
 
 
@@ -122,6 +123,3 @@ def _read_id(token: jose.Jws, claim: str) -> int:
     if not ID.fullmatch(text) or int(text) > BIGINT_MAX:
         raise jose.MalformedToken
     return int(text)
-
-
-_verified: Final[dict[str, Claims]] = {}

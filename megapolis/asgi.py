@@ -20,8 +20,9 @@ from django.core.handlers.asgi import ASGIHandler
 from accounts import supabase
 from megapolis import database, environment, health, limits, shutdown
 from megapolis.admission import Admission
-from megapolis.handler import NativeHandler, Receive, Scope, Send
+from megapolis.handler import NativeHandler, Receive, Scope
 from megapolis.logger import logger
+from megapolis.plain import Send
 
 STAFF_PATHS = ("/admin/", "/static/") if environment.ADMIN_ENABLED else ("/static/",)
 

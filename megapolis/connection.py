@@ -107,7 +107,9 @@ class Connection(AsyncConnection[Row]):
         if result.status == ExecStatus.COMMAND_OK:
             return []
         transformer.set_pgresult(result)
-        return transformer.load_rows(0, result.ntuples, tuple)
+        rows = transformer.load_rows(0, result.ntuples, tuple)
+        transformer.set_pgresult(None, set_loaders=False)  # It would keep the bytes of them all.
+        return rows
 
     async def command(self, sql: bytes) -> None:
         """Run something that is neither prepared nor yields rows, such as COMMIT."""

@@ -198,7 +198,7 @@ def problem_response(
 async def answer_exception(request: HttpRequest, exc: Exception) -> HttpResponse:
     """Return the answer to whatever was raised. What nobody foresaw is logged, and is a 500."""
     try:
-        return exception_response(request, exc)
+        return exception_response(exc)
     except Exception as unforeseen:
         if settings.DEBUG_PROPAGATE_EXCEPTIONS:
             raise
@@ -207,7 +207,7 @@ async def answer_exception(request: HttpRequest, exc: Exception) -> HttpResponse
         return problem_response(status=500, detail=ApiError.detail)
 
 
-def exception_response(request: HttpRequest, exc: BaseException) -> HttpResponse:
+def exception_response(exc: BaseException) -> HttpResponse:
     """Return the answer to what a view raised. What nobody foresaw is raised again."""
     if isinstance(exc, ValidationError):
         errors = [_field_problem(error) for error in exc.errors]

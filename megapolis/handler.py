@@ -49,10 +49,10 @@ from megapolis.errors import (
     ServiceUnavailable,
     answer_exception,
 )
+from megapolis.plain import Send
 
 type Scope = dict[str, Any]
 type Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-type Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 type AsyncView = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 DJANGO_RECEIVERS = {close_old_connections, reset_queries, close_caches, reset_urlconf, None}
@@ -60,7 +60,6 @@ DJANGO_RECEIVERS = {close_old_connections, reset_queries, close_caches, reset_ur
 
 None is what a receiver has become that exists no more.
 """
-
 
 KNOWN_HOSTS = 100
 """How many spellings of `Host` are remembered as allowed."""

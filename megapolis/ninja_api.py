@@ -47,7 +47,7 @@ class Api(NinjaAPI):
 
     def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
         """Answer whatever was raised, in the one place where errors become answers."""
-        return exception_response(request, exc)
+        return exception_response(exc)
 
     def get_content_type(self) -> str:
         """JSON has no charset parameter (RFC 8259, section 11)."""

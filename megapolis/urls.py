@@ -1,5 +1,6 @@
 """Where things are."""
 
+from functools import cache
 from typing import Any
 
 from django.contrib import admin
@@ -8,9 +9,16 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 from ninja.openapi.docs import Swagger
+from ninja.openapi.schema import OpenAPISchema
 
 from megapolis import environment
 from megapolis.api import api
+
+
+@cache
+def openapi_document() -> OpenAPISchema:
+    """Return the OpenAPI document. To make it takes 14 ms, in which nobody else is served."""
+    return api.get_openapi_schema()
 
 
 class Documentation(Swagger):
@@ -24,7 +32,7 @@ class Documentation(Swagger):
 @require_safe
 async def openapi_json(request: HttpRequest) -> HttpResponse:
     """The OpenAPI document."""
-    return api.create_response(request, api.get_openapi_schema(), status=200)
+    return api.create_response(request, openapi_document(), status=200)
 
 
 @require_safe

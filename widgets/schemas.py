@@ -31,6 +31,7 @@ class WidgetUpdateRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Cog"}]})
 
+    # May be absent and never null. The default is not used: the service takes what is set.
     name: WidgetName = Field(default_factory=str)
 
 

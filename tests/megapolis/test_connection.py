@@ -118,6 +118,11 @@ class TestRows:
         assert {text for _, text in rows} == {"x" * 1000}
         assert value == "y" * 10_000_000
 
+    async def test_are_not_kept(self, connection: Connection) -> None:
+        await connection.fetch(LENGTH, ["x"])
+
+        assert connection._statements[LENGTH].transformer.pgresult is None
+
     async def test_are_each_tasks_own(self, connection: Connection) -> None:
         rows = await asyncio.gather(
             *(connection.fetch(LENGTH, ["x" * length]) for length in range(50))

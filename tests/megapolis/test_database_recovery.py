@@ -9,6 +9,7 @@ from megapolis import database
 from megapolis.database import DatabaseUnavailable
 from megapolis.statements import Insert, Param, Statement, Update
 from tests.megapolis.samples import Sample, SampleRow
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("samples")
 
@@ -45,10 +46,9 @@ async def terminate(observer: Any, *, when: str = "true") -> int:
 
 async def until_blocked(observer: Any) -> None:
     """Return when a statement of the pool waits for a lock, or sleeps."""
-    for _ in range(5000):
-        if await (await observer.execute(BLOCKED)).fetchall():
-            return
-    pytest.fail("no statement of the pool is blocked")
+    async with asyncio.timeout(PATIENCE):
+        while not await (await observer.execute(BLOCKED)).fetchall():  # noqa: ASYNC110 - no signal
+            await asyncio.sleep(0.005)
 
 
 class TestIdleConnections:

@@ -66,7 +66,7 @@ class TestStatus:
         ],
     )
     def test_is_that_of_the_error(self, error: Exception, status: int, title: str) -> None:
-        problem = body(exception_response(request, error))
+        problem = body(exception_response(error))
 
         assert (problem["status"], problem["title"]) == (status, title)
 
@@ -74,8 +74,8 @@ class TestStatus:
         class NameExists(errors.BadRequest):
             detail = "Name already exists"
 
-        assert body(exception_response(request, NameExists()))["detail"] == "Name already exists"
-        assert body(exception_response(request, NameExists("Taken")))["detail"] == "Taken"
+        assert body(exception_response(NameExists()))["detail"] == "Name already exists"
+        assert body(exception_response(NameExists("Taken")))["detail"] == "Taken"
 
     async def test_is_500_for_what_nobody_foresaw(self, log: list[str]) -> None:
         problem = body(await answer_exception(request, KeyError("secret")))
@@ -86,15 +86,15 @@ class TestStatus:
     def test_names_the_request(self) -> None:
         token = request_id.set("abc")
         try:
-            assert body(exception_response(request, Http404()))["request_id"] == "abc"
+            assert body(exception_response(Http404()))["request_id"] == "abc"
         finally:
             request_id.reset(token)
 
 
 class TestHeaders:
     def test_challenge_as_rfc_6750_says(self) -> None:
-        none_sent = exception_response(request, errors.Unauthorized())
-        invalid = exception_response(request, InvalidToken())
+        none_sent = exception_response(errors.Unauthorized())
+        invalid = exception_response(InvalidToken())
 
         assert none_sent.headers["WWW-Authenticate"] == "Bearer"
         assert invalid.headers["WWW-Authenticate"].startswith('Bearer error="invalid_token"')
@@ -102,7 +102,7 @@ class TestHeaders:
     def test_say_when_to_come_again(self) -> None:
         for error in (errors.TooManyRequests(retry_after=7), errors.ServiceUnavailable()):
             seconds = "7" if isinstance(error, errors.TooManyRequests) else "1"
-            response = exception_response(request, error)
+            response = exception_response(error)
             assert response.headers["Retry-After"] == seconds
 
 
@@ -122,7 +122,7 @@ class TestPointers:
     def test_lead_to_the_value(self, loc: tuple[str | int, ...], pointer: str) -> None:
         error = ValidationError([{"loc": loc, "msg": "Value error, must not be so"}])
 
-        [found] = body(exception_response(request, error))["errors"]
+        [found] = body(exception_response(error))["errors"]
 
         assert found == {"pointer": pointer, "message": "must not be so"}
 

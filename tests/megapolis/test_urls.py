@@ -5,6 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
+from megapolis.urls import openapi_document
+
 PAGES = {"/": 302, "/docs": 200, "/openapi.json": 200}
 
 
@@ -40,3 +42,7 @@ async def test_a_page_says_what_may_be_done_with_it(
 
     assert (response.status_code, response.content) == (204, b"")
     assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+
+
+def test_the_document_is_made_once() -> None:
+    assert openapi_document() is openapi_document()
