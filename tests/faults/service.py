@@ -94,6 +94,11 @@ class Service:
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
 
+    def listens(self) -> bool:
+        """Whether it takes connections; one worker alone does so only after it has started."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
     def workers(self) -> list[int]:
         """The processes that serve."""
         return [pid for pid in children(self.process.pid) if "spawn_main" in command(pid)]
@@ -157,6 +162,7 @@ def running(
         try:
             if wait:
                 until(lambda: service.log.count(STARTED) >= workers, within=60)
+                until(service.listens)
             yield service
         finally:
             left = service.workers()
