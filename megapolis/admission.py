@@ -5,7 +5,7 @@ refused is refused at once and for next to nothing, so that nearly all of the ma
 what was accepted. uvicorn's own limit counts connections, idle ones too.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from corsheaders.middleware import (
     ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -13,8 +13,9 @@ from corsheaders.middleware import (
 )
 from django.conf import settings
 
+from megapolis import database, limits
 from megapolis.logger import logger
-from megapolis.plain import Headers, Send, plain_problem
+from megapolis.plain import Headers, PlainAnswer, plain_problem
 
 OVERLOADED: Final = plain_problem(503, "Too many requests at once", {"Retry-After": "1"})
 
@@ -22,7 +23,7 @@ OVERLOADED: Final = plain_problem(503, "Too many requests at once", {"Retry-Afte
 class Admission:
     """The requests in flight behind one door, `limit` at the most.
 
-    `if not admission.is_full: with admission: …`
+    `if not admission.refuses(headers): with admission: …`
     """
 
     def __init__(self, limit: int, *, name: str):
@@ -40,29 +41,42 @@ class Admission:
             logger.warning("Not overloaded any more; {} requests were refused", self.refused)
             self.refused = 0
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the next request is to be refused."""
+    def refuses(self, headers: Headers) -> bool:
+        """Whether a request with these headers is not to be worked on."""
         return self.in_flight >= self.limit
 
-    async def refuse(self, scope: dict[str, Any], send: Send) -> None:
-        """Answer 503 without having looked at the request. The log says it once per overload."""
+    def refusal(self, headers: Headers) -> PlainAnswer:
+        """Return the answer to a request that is refused. The log says it once per overload."""
         if not self.refused:
             logger.warning("Overloaded: {} requests {} are in flight", self.in_flight, self._name)
         self.refused += 1
-        await OVERLOADED(send, headers=_cors(scope))
+        return OVERLOADED.with_headers(_cors(headers))
 
 
-def _cors(scope: dict[str, Any]) -> Headers:
+class ApiAdmission(Admission):
+    """Refuses those, too, who are sure to need a database that has too many waiting already."""
+
+    def refuses(self, headers: Headers) -> bool:
+        """Whether it is full, or there is a token and nowhere to look its owner up."""
+        if super().refuses(headers):
+            return True
+        return database.is_exhausted() and any(name == b"authorization" for name, _ in headers)
+
+
+api: Final = ApiAdmission(limits.IN_FLIGHT, name="of the API")
+staff: Final = Admission(limits.STAFF_IN_FLIGHT, name="of staff")
+
+
+def _cors(headers: Headers) -> Headers:
     """What lets a browser's script read the answer, as CorsMiddleware says it."""
     if not settings.CORS_ALLOWED_ORIGINS:
         return []
-    headers = [(b"Vary", b"origin")]
-    for name, value in scope["headers"]:
+    added = [(b"Vary", b"origin")]
+    for name, value in headers:
         if name == b"origin" and value.decode("latin-1") in settings.CORS_ALLOWED_ORIGINS:
             exposed = ", ".join(settings.CORS_EXPOSE_HEADERS)
-            headers += [
+            added += [
                 (ACCESS_CONTROL_ALLOW_ORIGIN.encode(), value),
                 (ACCESS_CONTROL_EXPOSE_HEADERS.encode(), exposed.encode()),
             ]
-    return headers
+    return added

@@ -18,8 +18,7 @@ django.setup()
 from django.core.handlers.asgi import ASGIHandler
 
 from accounts import supabase
-from megapolis import database, environment, health, limits, shutdown
-from megapolis.admission import Admission
+from megapolis import admission, database, environment, health, shutdown
 from megapolis.handler import NativeHandler, Receive, Scope
 from megapolis.logger import logger
 from megapolis.plain import Send
@@ -28,7 +27,6 @@ STAFF_PATHS = ("/admin/", "/static/") if environment.ADMIN_ENABLED else ("/stati
 
 api_door = NativeHandler()
 staff_door = ASGIHandler()
-staff_admission = Admission(limits.STAFF_IN_FLIGHT, name="of staff")
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,10 +45,10 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def serve_staff(scope: Scope, receive: Receive, send: Send) -> None:
     """Open the staff door, unless too many are in already."""
-    if staff_admission.is_full:
-        await staff_admission.refuse(scope, send)
+    if admission.staff.refuses(scope["headers"]):
+        await admission.staff.refusal(scope["headers"])(send)
         return
-    with staff_admission:
+    with admission.staff:
         await staff_door(scope, receive, send)
 
 

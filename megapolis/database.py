@@ -86,6 +86,7 @@ async def open_pool() -> None:
         size=environment.DATABASE_POOL_SIZE,
         max_waiting=limits.DATABASE_QUEUE,
         timeout=limits.DATABASE_WAIT,
+        stall=limits.DATABASE_STALL,
     )
     _pool.open()
 

@@ -4,16 +4,20 @@ import io
 import ipaddress
 import re
 import secrets
-import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
 
 import environ
-import psycopg
 from django.core.exceptions import ImproperlyConfigured
-from psycopg.conninfo import conninfo_to_dict
+
+from megapolis.environment_checks import (
+    SECRET_BYTES,
+    accepts,
+    is_database_url,
+    is_printable,
+    is_weak,
+)
 
 EnvironmentName = Literal["development", "test", "production"]
 LogLevel = Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -22,8 +26,6 @@ ENVIRONMENTS: tuple[EnvironmentName, ...] = ("development", "test", "production"
 LOG_LEVELS: tuple[LogLevel, ...] = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 HOST = r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[[0-9A-Fa-f:.]+\]"
-SECRET_BYTES = 32
-DISTINCT_CHARACTERS = 8
 
 
 def gather(process: Mapping[str, str], file: Path) -> Mapping[str, str]:
@@ -115,6 +117,11 @@ class Reader:
             return int(value)
         self._problem(name, f"must be a whole number from {minimum} to {maximum}")
         return default
+
+    def require(self, name: str, holds: bool, what: str) -> None:  # noqa: FBT001 - it is the point
+        """Note a problem with a variable that does not fit another: `what` it must be."""
+        if not holds:
+            self._problem(name, what)
 
     def secret(self, name: str, description: str) -> str:
         """A secret that must be given; tests get a random one."""
@@ -221,33 +228,3 @@ class Reader:
 
     def _problem(self, name: str, what: str) -> None:
         self.problems.append(f"  {name} {what}")
-
-
-def is_printable(value: str) -> bool:
-    return not any(unicodedata.category(character) in {"Cc", "Cs"} for character in value)
-
-
-def is_weak(secret: str) -> bool:
-    return (
-        len(secret.encode()) < SECRET_BYTES
-        or len(set(secret)) < DISTINCT_CHARACTERS
-        or "change-me" in secret.lower()
-    )
-
-
-def is_database_url(value: str) -> bool:
-    parts = urlsplit(value) if accepts(urlsplit, value) else urlsplit("")
-    if parts.scheme not in {"postgres", "postgresql"} or not is_printable(unquote(value)):
-        return False
-    if not accepts(conninfo_to_dict, value) or not accepts(environ.Env.db_url_config, value):
-        return False
-    given = conninfo_to_dict(value)
-    return bool(given.get("host")) and bool(given.get("dbname"))
-
-
-def accepts(parse: Callable[[str], object], value: str) -> bool:
-    try:
-        parse(value)
-    except (ValueError, psycopg.ProgrammingError):
-        return False
-    return True

@@ -39,7 +39,7 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import set_script_prefix
 from django.utils.module_loading import import_string
 
-from megapolis import database, limits
+from megapolis import admission, limits
 from megapolis.admission import Admission
 from megapolis.disconnect import CancelledByDisconnect
 from megapolis.errors import (
@@ -89,7 +89,7 @@ class NativeHandler(ASGIHandler):
             for name, value in settings.API_HEADERS.items()
         ]
         self._known_hosts: set[str | None] = set()
-        self.admission = Admission(limits.IN_FLIGHT, name="of the API")
+        self.admission: Admission = admission.api
         self._body_max_bytes: int = settings.API_BODY_MAX_BYTES
         self._body_limits: Mapping[str, int] = settings.API_BODY_LIMITS
 
@@ -103,8 +103,8 @@ class NativeHandler(ASGIHandler):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
-        if self.admission.is_full or (database.is_exhausted() and _has_token(scope)):
-            await self.admission.refuse(scope, send)
+        if self.admission.refuses(scope["headers"]):
+            await self.admission.refusal(scope["headers"])(send)
             return
         context = ThreadSensitiveContext()
         async with context:
@@ -238,11 +238,6 @@ async def _receive_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
             raise PayloadTooLarge
         more = message.get("more_body", False)
     return b"".join(chunks)
-
-
-def _has_token(scope: Scope) -> bool:
-    """Whether it is sure to need the database: whose token it is stands there."""
-    return any(name == b"authorization" for name, _ in scope["headers"])
 
 
 def _answering_exceptions(get_response: AsyncView) -> AsyncView:

@@ -1,49 +1,186 @@
 """Every limit of the service in one place, each with its reason; `docs/limits.md` is the table.
 
-They are per worker process unless they say otherwise. Seconds are counted by a clock that no
-administrator sets (`time.monotonic`, the event loop's), so that one who does moves no limit.
+Each is a whole number and a variable of the environment, read as `megapolis.environment` reads the
+others. Those with a word such as "worker" count per process. Seconds are counted by a clock that
+no administrator sets (`time.monotonic`, the event loop's), so that one who does moves no limit.
 """
 
 from typing import Final
 
-BODY_MAX_BYTES: Final = 1024 * 1024
-"""The largest body of a request. A widget needs 1 KiB."""
-TOKEN_BODY_MAX_BYTES: Final = 16 * 1024
-"""The largest body of an exchange. A token of Supabase is 1 to 2 KiB."""
-HEAD_MAX_BYTES: Final = 64 * 1024
-"""The largest head of a request. Browsers and proxies send 1 to 8 KiB."""
-HEAD_MAX_FIELDS: Final = 100
-"""The most header fields. Browsers and proxies send 10 to 30."""
+from megapolis import environment
+from megapolis.environment_reader import Reader
 
-RECEIVE_TIMEOUT: Final = 15.0
-"""Seconds from the first byte of a request to the last: 1 MiB at 70 KiB/s."""
-SEND_TIMEOUT: Final = 15.0
-"""Seconds for which a client may leave its answer unread."""
-ANSWER_TIMEOUT: Final = 10.0
-"""Seconds to answer in: more than to wait for a connection and for one statement."""
-KEEP_ALIVE: Final = 75
-"""Seconds that an idle connection is kept: longer than the 60 s of the usual load balancers."""
+read = Reader(environment.read.source)
 
-IN_FLIGHT: Final = 200
-"""Requests that are worked on at once: at 0.5 ms each, the last waits 100 ms."""
-STAFF_IN_FLIGHT: Final = 20
-"""Requests of staff that are worked on at once. Each has a thread and a connection of its own."""
+BODY_MAX_BYTES: Final = read.integer(
+    "BODY_MAX_BYTES",
+    "The largest body of a request, in bytes (1024 to 104857600, default 1048576). "
+    "A widget needs 1 KiB.",
+    default=1024 * 1024,
+    minimum=1024,
+    maximum=104_857_600,
+)
+TOKEN_BODY_MAX_BYTES: Final = read.integer(
+    "TOKEN_BODY_MAX_BYTES",
+    "The largest body of an exchange, in bytes (1024 to 1048576, default 16384). "
+    "A token of Supabase is 1 to 2 KiB.",
+    default=16 * 1024,
+    minimum=1024,
+    maximum=1_048_576,
+)
+HEAD_MAX_BYTES: Final = read.integer(
+    "HEAD_MAX_BYTES",
+    "The largest head of a request, in bytes (1024 to 1048576, default 65536). "
+    "Browsers and proxies send 1 to 8 KiB.",
+    default=64 * 1024,
+    minimum=1024,
+    maximum=1_048_576,
+)
+HEAD_MAX_FIELDS: Final = read.integer(
+    "HEAD_MAX_FIELDS",
+    "The most header fields of a request (10 to 1000, default 100). "
+    "Browsers and proxies send 10 to 30.",
+    default=100,
+    minimum=10,
+    maximum=1000,
+)
 
-DATABASE_CONNECT_TIMEOUT: Final = 3
-"""Seconds to wait for PostgreSQL to accept a connection."""
-DATABASE_WAIT: Final = 2.0
-"""Seconds that a request waits for a free connection before it is told to come again."""
-DATABASE_QUEUE: Final = 150
-"""Requests that wait for a connection: fewer than IN_FLIGHT, for some need no database."""
-STATEMENT_TIMEOUT: Final = 5.0
-"""Seconds after which PostgreSQL gives a statement up."""
+RECEIVE_TIMEOUT: Final = read.integer(
+    "RECEIVE_TIMEOUT",
+    "Seconds from the first byte of a request to the last (1 to 600, default 15). "
+    "1 MiB at 70 KiB/s.",
+    default=15,
+    minimum=1,
+    maximum=600,
+)
+SEND_TIMEOUT: Final = read.integer(
+    "SEND_TIMEOUT",
+    "Seconds for which a client may leave its answer unread (1 to 600, default 15). "
+    "As long as it may take to ask.",
+    default=15,
+    minimum=1,
+    maximum=600,
+)
+ANSWER_TIMEOUT: Final = read.integer(
+    "ANSWER_TIMEOUT",
+    "Seconds to answer in (1 to 600, default 10). "
+    "More than to wait for a connection and for one statement.",
+    default=10,
+    minimum=1,
+    maximum=600,
+)
+KEEP_ALIVE: Final = read.integer(
+    "KEEP_ALIVE",
+    "Seconds that an idle connection is kept (1 to 3600, default 75). "
+    "Longer than the 60 s of the usual load balancers.",
+    default=75,
+    minimum=1,
+    maximum=3600,
+)
 
-PAGE_SIZE: Final = 50
-"""Items on a page of a list for which no limit was asked: 10 KiB."""
-PAGE_SIZE_MAX: Final = 100
-"""The most items on a page of a list."""
+IN_FLIGHT: Final = read.integer(
+    "IN_FLIGHT",
+    "Requests that a worker works on at once (1 to 100000, default 400). "
+    "At 0.3 ms each, the last waits 120 ms.",
+    default=400,
+    minimum=1,
+    maximum=100_000,
+)
+STAFF_IN_FLIGHT: Final = read.integer(
+    "STAFF_IN_FLIGHT",
+    "Requests of staff that a worker works on at once (1 to 1000, default 20). "
+    "Each has a thread and a connection of its own.",
+    default=20,
+    minimum=1,
+    maximum=1000,
+)
 
-SHUTDOWN_NOTICE: Final = 2.0
-"""Seconds between "not ready" and the end of accepting, for a balancer to notice."""
-SHUTDOWN_TIMEOUT: Final = 12
-"""Seconds that requests in flight have to finish then: ANSWER_TIMEOUT, and cancelling."""
+DATABASE_CONNECT_TIMEOUT: Final = read.integer(
+    "DATABASE_CONNECT_TIMEOUT",
+    "Seconds to wait for PostgreSQL to accept a connection (1 to 60, default 3). It takes 10 ms.",
+    default=3,
+    minimum=1,
+    maximum=60,
+)
+DATABASE_WAIT: Final = read.integer(
+    "DATABASE_WAIT",
+    "Seconds that a request waits for a free connection before it is refused "
+    "(1 to 60, default 2). "
+    "The client's time is up soon, too.",
+    default=2,
+    minimum=1,
+    maximum=60,
+)
+DATABASE_QUEUE: Final = read.integer(
+    "DATABASE_QUEUE",
+    "Requests of a worker that wait for a connection (1 to 100000, default 300). "
+    "Fewer than IN_FLIGHT, for some need no database.",
+    default=300,
+    minimum=1,
+    maximum=100_000,
+)
+DATABASE_STALL: Final = read.integer(
+    "DATABASE_STALL",
+    "Seconds without a connection coming free after which nobody else may wait "
+    "(1 to 60, default 1). Something holds them all.",
+    default=1,
+    minimum=1,
+    maximum=60,
+)
+STATEMENT_TIMEOUT: Final = read.integer(
+    "STATEMENT_TIMEOUT",
+    "Seconds after which PostgreSQL gives a statement up (1 to 600, default 5). "
+    "Each of ours takes milliseconds.",
+    default=5,
+    minimum=1,
+    maximum=600,
+)
+
+PAGE_SIZE: Final = read.integer(
+    "PAGE_SIZE",
+    "Items on a page of a list for which no limit was asked (1 to 1000, default 50). 10 KiB.",
+    default=50,
+    minimum=1,
+    maximum=1000,
+)
+PAGE_SIZE_MAX: Final = read.integer(
+    "PAGE_SIZE_MAX",
+    "The most items on a page of a list (1 to 1000, default 100). 20 KiB, and 1 ms to write them.",
+    default=100,
+    minimum=1,
+    maximum=1000,
+)
+
+SHUTDOWN_NOTICE: Final = read.integer(
+    "SHUTDOWN_NOTICE",
+    'Seconds between "not ready" and the end of accepting (0 to 600, default 2). '
+    "For a balancer to notice.",
+    default=2,
+    minimum=0,
+    maximum=600,
+)
+SHUTDOWN_TIMEOUT: Final = read.integer(
+    "SHUTDOWN_TIMEOUT",
+    "Seconds that requests in flight have to finish then (1 to 600, default 12). "
+    "ANSWER_TIMEOUT, and cancelling.",
+    default=12,
+    minimum=1,
+    maximum=600,
+)
+
+read.require(
+    "TOKEN_BODY_MAX_BYTES", TOKEN_BODY_MAX_BYTES <= BODY_MAX_BYTES, "must be at most BODY_MAX_BYTES"
+)
+read.require("DATABASE_QUEUE", DATABASE_QUEUE < IN_FLIGHT, "must be less than IN_FLIGHT")
+read.require("PAGE_SIZE", PAGE_SIZE <= PAGE_SIZE_MAX, "must be at most PAGE_SIZE_MAX")
+read.require(
+    "ANSWER_TIMEOUT",
+    ANSWER_TIMEOUT > DATABASE_WAIT + STATEMENT_TIMEOUT,
+    "must be more than DATABASE_WAIT and STATEMENT_TIMEOUT together",
+)
+read.require(
+    "SHUTDOWN_TIMEOUT", SHUTDOWN_TIMEOUT > ANSWER_TIMEOUT, "must be more than ANSWER_TIMEOUT"
+)
+
+VARIABLES: Final = read.finish()
+"""Name and description of each variable, in the order of this file."""

@@ -4,6 +4,7 @@ They have the headers of every answer of the API, and cost a twentieth of one.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from typing import Any
 
 import orjson
@@ -26,10 +27,17 @@ class PlainAnswer:
             (name.encode(), value.encode("latin-1")) for name, value in named.items()
         ]
 
-    async def __call__(self, send: Send, *, headers: Headers | None = None) -> None:
-        """Send it, with more headers perhaps."""
-        every = self.headers + headers if headers else self.headers
-        await send({"type": "http.response.start", "status": self.status, "headers": every})
+    def with_headers(self, headers: Headers) -> "PlainAnswer":
+        """Return the same answer with more headers."""
+        if not headers:
+            return self
+        answer = copy(self)
+        answer.headers = self.headers + headers
+        return answer
+
+    async def __call__(self, send: Send) -> None:
+        """Send it."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body})
 
 

@@ -27,7 +27,8 @@ class Pool:
     """Lends up to `size` connections, made by `connect`.
 
     A caller waits `timeout` seconds at the longest, behind at most `max_waiting` others; after
-    that it gets `Exhausted`. The connection used last is lent first.
+    that it gets `Exhausted`. So does, at once, who comes when the queue has not moved for `stall`
+    seconds: something holds all connections. The connection used last is lent first.
     """
 
     def __init__(
@@ -37,11 +38,14 @@ class Pool:
         size: int,
         max_waiting: int,
         timeout: float,
+        stall: float,
     ):
         self._connect = connect
         self._limit = size
         self._max_waiting = max_waiting
         self._timeout = timeout
+        self._stall = stall
+        self._queue_moved = 0.0
         self._size = 0
         self._idle: list[Connection] = []
         self._waiting: deque[asyncio.Future[Connection]] = deque()
@@ -63,8 +67,10 @@ class Pool:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether as many wait for a connection as may."""
-        return len(self._waiting) >= self._max_waiting
+        """Whether as many wait for a connection as may, or those who do wait in vain."""
+        if len(self._waiting) >= self._max_waiting:
+            return True
+        return bool(self._waiting) and self._loop.time() - self._queue_moved > self._stall
 
     async def filled(self) -> None:
         """Wait until no connection is on its way any more."""
@@ -103,6 +109,7 @@ class Pool:
                 waiter = self._waiting.popleft()
                 if not waiter.done():
                     waiter.set_result(connection)
+                    self._queue_moved = self._loop.time()
                     return
             self._idle.append(connection)
             if self._exhaustion_is_logged:
@@ -115,6 +122,8 @@ class Pool:
 
     async def _wait(self) -> Connection:
         waiter: asyncio.Future[Connection] = self._loop.create_future()
+        if not self._waiting:
+            self._queue_moved = self._loop.time()
         self._waiting.append(waiter)
         timer = self._loop.call_later(self._timeout, self._give_up, waiter)
         try:

@@ -1,7 +1,9 @@
 """uvicorn's HTTP protocol, with an end to the patience that it has with clients.
 
 uvicorn waits for ever for the rest of a request and for a client to read, and takes a head of any
-size. Its option `http` takes a subclass, which this is. What it uses of uvicorn beyond that is in
+size. It makes a task for each request, even for one that is to be refused; refusing is done here,
+so that under overload nearly all time is left for what was accepted. uvicorn's option `http` takes
+a subclass, which this is. What it uses of uvicorn beyond that is in
 `tests/megapolis/test_protocol.py`, which says so when a release renames it.
 """
 
@@ -11,11 +13,12 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from megapolis import limits, request_head, shutdown
+from megapolis import admission, health, limits, request_head, shutdown
 from megapolis.plain import PlainAnswer, Send
 
 LINGER: Final = 2.0
 """Seconds that a refused client has to read its answer, while what it sends is dropped."""
+NOT_API: Final = tuple(path.encode() for path in ("/admin", "/static", *health.PATHS))
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -25,7 +28,7 @@ class PatientProtocol(HttpToolsProtocol):
     _send_deadline: asyncio.TimerHandle | None = None
     _is_receiving = False
     _is_in_head = False
-    _is_refused = False
+    _is_refused = _is_shed = False
     _chunk_bytes = _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -50,7 +53,7 @@ class PatientProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > limits.HEAD_MAX_BYTES:
                 self._refuse(request_head.TOO_LARGE)
-        if self._is_receiving or not self._is_answering:
+        if self._is_receiving or not (self._is_answering or self._is_shed):
             if self._deadline is None:
                 self._start_deadline(limits.RECEIVE_TIMEOUT)
         else:
@@ -59,6 +62,7 @@ class PatientProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._is_receiving = self._is_in_head = True
+        self._is_shed = False
         self._head_bytes = 0
         super().on_message_begin()
 
@@ -74,15 +78,24 @@ class PatientProtocol(HttpToolsProtocol):
         )
         if refusal is not None:
             self.app, self.url = _always(refusal), b"/"
+        elif self._may_be_shed() and admission.api.refuses(self.headers):
+            self._shed()
+            return
         super().on_headers_complete()
         self.cycle.transport = self._answering_transport
         if shutdown.has_begun():
             self.cycle.keep_alive = False
 
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body, or drop it if the answer is there already."""
+        if not self._is_shed:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The request is here whole."""
         self._is_receiving = False
-        super().on_message_complete()
+        if not self._is_shed:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """An answer is on its way; if it is the last, it must leave in time, too."""
@@ -124,20 +137,41 @@ class PatientProtocol(HttpToolsProtocol):
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 
+    def _may_be_shed(self) -> bool:
+        """Whether it is like most requests; the others are refused by the application."""
+        return not (
+            self._is_answering
+            or self.expect_100_continue
+            or self.url.startswith(NOT_API)
+            or self.parser.get_method() == b"HEAD"
+            or not self.parser.should_keep_alive()
+            or shutdown.has_begun()
+        )
+
+    def _shed(self) -> None:
+        """Answer that there is no time. What is still to come of the request is dropped."""
+        self._is_shed = True
+        self._write(admission.api.refusal(self.headers))
+        super().on_response_complete()
+
     def _refuse(self, refusal: PlainAnswer) -> None:
-        """Write the answer past the application."""
+        """End the connection with this answer."""
         if self._is_answering and self.cycle.response_started:
             self.transport.abort()
             return
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        status = HTTPStatus(refusal.status)
-        lines = [f"HTTP/1.1 {status} {status.phrase}".encode()]
-        headers = self.server_state.default_headers + refusal.headers
-        lines += [name.lower() + b": " + value for name, value in headers]
-        self.transport.write(b"\r\n".join([*lines, b"", refusal.body]))
+        self._write(refusal)
         self._linger()
+
+    def _write(self, answer: PlainAnswer) -> None:
+        """Write it past the application."""
+        status = HTTPStatus(answer.status)
+        lines = [f"HTTP/1.1 {status} {status.phrase}".encode()]
+        headers = self.server_state.default_headers + answer.headers
+        lines += [name.lower() + b": " + value for name, value in headers]
+        self.transport.write(b"\r\n".join([*lines, b"", answer.body]))
 
     def close_after_answer(self) -> None:
         """Close, or linger if the client is still sending what was answered already."""

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 from django.db import connections
 
-from megapolis import embedded, environment
+from megapolis import embedded, environment, limits
 
 STARTED = "Uvicorn running on"
 PATIENCE = 30
@@ -58,7 +58,7 @@ def development() -> dict[str, str]:
 def variables(given: Mapping[str, str]) -> dict[str, str]:
     """Return the whole environment: what is not given is empty, whatever a `.env` says."""
     inherited = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error"}
-    return {**inherited, **dict.fromkeys(environment.VARIABLES, ""), **given}
+    return {**inherited, **dict.fromkeys([*environment.VARIABLES, *limits.VARIABLES], ""), **given}
 
 
 def manage(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from megapolis import asgi, limits
+from megapolis import admission, asgi, limits
 from megapolis.admission import Admission
 from megapolis.settings import API_HEADERS
 from tests.megapolis.exchange import Exchange
@@ -111,7 +111,7 @@ class TestSlowClients:
 
 class TestStaffDoor:
     async def test_has_a_limit_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(asgi, "staff_admission", Admission(0, name="of staff"))
+        monkeypatch.setattr(admission.staff, "limit", 0)
 
         assert (await Exchange("/admin/login/").run(asgi.application)).status == 503
         assert limits.STAFF_IN_FLIGHT < limits.IN_FLIGHT

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from megapolis.pool import LIFETIME, Exhausted, Pool
 
-TIMEOUT = 2.0
+TIMEOUT, STALL = 2.0, 1.0
 
 
 class FakeConnection:
@@ -52,7 +52,7 @@ class World:
         self.attempts: list[asyncio.Future[FakeConnection]] = []
         self.made: list[FakeConnection] = []
         connect: Any = self.connect
-        self.pool = Pool(connect, size=size, max_waiting=max_waiting, timeout=TIMEOUT)
+        self.pool = Pool(connect, size=size, max_waiting=max_waiting, timeout=TIMEOUT, stall=STALL)
         self.do(self.pool.open)
 
     async def connect(self) -> FakeConnection:
@@ -170,6 +170,25 @@ class TestTaking:
 
         assert isinstance(full.take().exception(), Exhausted)
         assert not any(task.done() for task in waiting)
+
+    def test_is_refused_at_once_when_nothing_has_come_back_for_long(self, full: World) -> None:
+        first = full.take()
+        full.loop.settle(STALL + 0.1)
+        assert full.pool.is_exhausted
+        assert isinstance(full.take().exception(), Exhausted)
+
+        full.give_back(full.made[0])
+
+        assert first.done()
+        assert not full.pool.is_exhausted
+        assert not full.take().done()
+
+    def test_is_not_refused_while_the_queue_moves(self, full: World) -> None:
+        for _ in range(5):
+            full.take()
+            full.loop.settle(STALL - 0.1)
+            full.give_back(full.made[0])
+            assert not full.pool.is_exhausted
 
     @pytest.mark.parametrize("how", ["cancelled", "timed out"])
     def test_is_not_behind_those_who_have_gone(self, full: World, how: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from megapolis import limits, shutdown
+from megapolis import admission, limits, shutdown
 from megapolis.admission import Admission
 from megapolis.protocol import PatientProtocol
 from megapolis.settings import API_HEADERS
@@ -249,6 +249,95 @@ class TestSlowClient:
         await eventually(lambda: not server.server_state.connections)
 
 
+class TestOverload:
+    @pytest.fixture(autouse=True)
+    def full(self, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The protocol takes nothing in, and the application all that still gets there."""
+        monkeypatch.setattr(admission.api, "limit", 0)
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            GET + b"\r\n",
+            POST + b"Content-Length: 5\r\n\r\nabcde",
+            CHUNKED + b"5\r\nabcde\r\n0\r\n\r\n",
+        ],
+        ids=["without a body", "with a body", "in chunks"],
+    )
+    async def test_is_told_without_a_task_and_on_a_connection_that_stays(
+        self, connect: Connect, server: Any, monkeypatch: pytest.MonkeyPatch, data: bytes
+    ) -> None:
+        client = await connect()
+        for _ in range(3):
+            client.writer.write(data)
+            answer = await client.answer()
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            assert "connection" not in answer.headers
+            assert API_HEADERS["X-Content-Type-Options"] == answer.headers["x-content-type-options"]
+        assert server.server_state.total_requests == 3
+        assert not server.server_state.tasks
+
+        monkeypatch.setattr(admission.api, "limit", 1)
+        client.writer.write(GET + b"\r\n")
+        assert (await client.answer()).status == 200
+
+    async def test_is_told_before_the_body_is_there(self, connect: Connect) -> None:
+        client = await connect()
+        client.writer.write(POST + b"Content-Length: 5\r\n\r\n")
+        assert (await client.answer()).status == 503
+
+        client.writer.write(b"abcde" + GET + b"\r\n")
+        assert (await client.answer()).status == 503
+
+    async def test_is_told_to_each_of_many_at_once(self, connect: Connect) -> None:
+        client = await connect()
+        client.writer.write((GET + b"\r\n") * 3)
+
+        assert [(await client.answer()).status for _ in range(3)] == [503] * 3
+
+    async def test_does_not_give_a_slow_client_more_time(
+        self, connect: Connect, impatient: None
+    ) -> None:
+        client = await connect()
+        client.writer.write(POST + b"Content-Length: 5\r\n\r\na")
+        await client.answer()
+
+        assert await client.reader.read() == b""
+
+    async def test_leaves_an_idle_connection_alone(self, connect: Connect, impatient: None) -> None:
+        client = await connect()
+        client.writer.write(GET + b"\r\n")
+        await client.answer()
+        await asyncio.sleep(0.2)
+        client.writer.write(GET + b"\r\n")
+
+        assert (await client.answer()).status == 503
+
+    async def test_does_not_keep_from_an_ambiguous_request_its_refusal(
+        self, connect: Connect
+    ) -> None:
+        assert (await refused(await connect(), AMBIGUOUS["two hosts"])).status == 400
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            GET.replace(b"GET", b"HEAD") + b"\r\n",
+            GET + b"Connection: close\r\n\r\n",
+            GET.replace(b"1.1", b"1.0") + b"\r\n",
+            GET.replace(b"/async", b"/admin/") + b"\r\n",
+            POST + b"Expect: 100-continue\r\nContent-Length: 0\r\n\r\n",
+        ],
+        ids=["HEAD", "the last", "HTTP/1.0", "of staff", "that waits to be asked on"],
+    )
+    async def test_leaves_unusual_requests_to_the_application(
+        self, connect: Connect, data: bytes
+    ) -> None:
+        client = await connect()
+        client.writer.write(data)
+
+        assert (await client.reader.readline()).split()[1] in {b"200", b"404", b"100"}
+
+
 class TestStopping:
     async def test_closes_connections_after_their_next_answer(
         self, connect: Connect, monkeypatch: pytest.MonkeyPatch
@@ -291,7 +380,13 @@ class TestStopping:
 def test_uvicorn_still_has_what_the_protocol_uses() -> None:
     for name in (
         *("connection_made", "connection_lost", "data_received", "on_message_begin"),
-        *("on_headers_complete", "on_message_complete", "on_response_complete", "pause_writing"),
+        *(
+            "on_headers_complete",
+            "on_body",
+            "on_message_complete",
+            "on_response_complete",
+            "pause_writing",
+        ),
         *("resume_writing", "timeout_keep_alive_handler", "shutdown", "send_400_response"),
     ):
         assert callable(getattr(HttpToolsProtocol, name)), name
@@ -300,5 +395,14 @@ def test_uvicorn_still_has_what_the_protocol_uses() -> None:
     loop = asyncio.new_event_loop()
     protocol = HttpToolsProtocol(config, server.server_state, {}, loop)
     loop.close()
-    for name in ("app", "cycle", "headers", "parser", "pipeline", "server_state", "transport"):
+    for name in (
+        "app",
+        "cycle",
+        "expect_100_continue",
+        "headers",
+        "parser",
+        "pipeline",
+        "server_state",
+        "transport",
+    ):
         assert hasattr(protocol, name), name
