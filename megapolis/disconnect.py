@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-PATIENCE: Final = 0.05
+PATIENCE: Final = 0.25
 """Seconds for which nobody looks whether the client is there: most requests end sooner, and a task
 that watches costs more than a tenth of the whole request."""
 

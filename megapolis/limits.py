@@ -113,9 +113,9 @@ DATABASE_WAIT: Final = read.integer(
 )
 DATABASE_QUEUE: Final = read.integer(
     "DATABASE_QUEUE",
-    "Requests of a worker that wait for a connection (1 to 100000, default 300). "
+    "Requests of a worker that wait for a connection (1 to 100000, default 350). "
     "Fewer than IN_FLIGHT, for some need no database.",
-    default=300,
+    default=350,
     minimum=1,
     maximum=100_000,
 )

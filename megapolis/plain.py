@@ -5,6 +5,8 @@ They have the headers of every answer of the API, and cost a twentieth of one.
 
 from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
+from functools import cached_property
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -33,12 +35,30 @@ class PlainAnswer:
             return self
         answer = copy(self)
         answer.headers = self.headers + headers
+        answer.__dict__.pop("_rest", None)
         return answer
+
+    def encoded(self, first: Headers) -> bytes:
+        """Return it as HTTP/1.1 has it (RFC 9112), with some headers before its own."""
+        return b"".join([self._start, *_lines(first), self._rest])
+
+    @cached_property
+    def _start(self) -> bytes:
+        status = HTTPStatus(self.status)
+        return f"HTTP/1.1 {status} {status.phrase}\r\n".encode()
+
+    @cached_property
+    def _rest(self) -> bytes:
+        return b"".join([*_lines(self.headers), b"\r\n", self.body])
 
     async def __call__(self, send: Send) -> None:
         """Send it."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body})
+
+
+def _lines(headers: Headers) -> list[bytes]:
+    return [b"%b: %b\r\n" % (name.lower(), value) for name, value in headers]
 
 
 def plain_problem(

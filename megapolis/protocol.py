@@ -8,17 +8,19 @@ a subclass, which this is. What it uses of uvicorn beyond that is in
 """
 
 import asyncio
-from http import HTTPStatus
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from megapolis import admission, health, limits, request_head, shutdown
+from megapolis import admission, limits, request_head, shutdown
 from megapolis.plain import PlainAnswer, Send
 
 LINGER: Final = 2.0
 """Seconds that a refused client has to read its answer, while what it sends is dropped."""
-NOT_API: Final = tuple(path.encode() for path in ("/admin", "/static", *health.PATHS))
+REFUSED_PAUSE: Final = 0.02
+"""Seconds for which a refused client is not heard, or one who asks again at once takes all time."""
+NOT_API: Final = (b"/admin", b"/static", b"/livez", b"/readyz")
+"""Where requests have a limit of their own, or none."""
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -153,6 +155,8 @@ class PatientProtocol(HttpToolsProtocol):
         self._is_shed = True
         self._write(admission.api.refusal(self.headers))
         super().on_response_complete()
+        self.flow.pause_reading()
+        self.loop.call_later(REFUSED_PAUSE, self.flow.resume_reading)
 
     def _refuse(self, refusal: PlainAnswer) -> None:
         """End the connection with this answer."""
@@ -167,11 +171,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _write(self, answer: PlainAnswer) -> None:
         """Write it past the application."""
-        status = HTTPStatus(answer.status)
-        lines = [f"HTTP/1.1 {status} {status.phrase}".encode()]
-        headers = self.server_state.default_headers + answer.headers
-        lines += [name.lower() + b": " + value for name, value in headers]
-        self.transport.write(b"\r\n".join([*lines, b"", answer.body]))
+        self.transport.write(answer.encoded(self.server_state.default_headers))
 
     def close_after_answer(self) -> None:
         """Close, or linger if the client is still sending what was answered already."""

@@ -146,32 +146,3 @@ class TestGigabyte:
         report.line(
             f"1 GB body, {headers[-1].split(':')[0]}", 1, "1 × 413", note=f"{sent >> 20} MiB sent"
         )
-
-
-@pytest.mark.faults
-class TestOverload:
-    async def test_is_shed_at_once_and_leaves_the_work_that_can_be_done(
-        self, service: Service, token: str, load: Load, report: Report
-    ) -> None:
-        """The clients take a part of the same machine, and more of it the more they try."""
-        async with load:
-            await asyncio.sleep(4)
-        peak = load.succeeded / 4
-        many = Load(service.port, token, clients=600, per_second=peak)  # each create has a read
-        async with many:
-            await asyncio.sleep(10)
-        served = many.succeeded / 10
-        shed = sorted(answer.seconds for answer in many.answers if answer.status == 503)
-        async with Client(service.port, token) as client:
-            answer = await client.ask("GET", "/widgets/")
-
-        assert set(many.errors) <= {503}
-        assert answer.status == 200
-        assert served > peak / 2
-        told = f"half of them within {shed[len(shed) // 2] * 1000:.0f} ms" if shed else "none shed"
-        report.add(
-            "twice the capacity, open loop, 10 s",
-            many,
-            recovery=answer.seconds,
-            note=f"{served:.0f}/s of {peak:.0f}/s served, {told}",
-        )

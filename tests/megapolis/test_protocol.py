@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from megapolis import admission, limits, shutdown
+from megapolis import admission, asgi, health, limits, protocol, shutdown
 from megapolis.admission import Admission
 from megapolis.protocol import PatientProtocol
 from megapolis.settings import API_HEADERS
@@ -336,6 +336,11 @@ class TestOverload:
         client.writer.write(data)
 
         assert (await client.reader.readline()).split()[1] in {b"200", b"404", b"100"}
+
+    def test_concerns_one_door_only(self) -> None:
+        assert {path.encode() for path in health.PATHS} < set(protocol.NOT_API)
+        others = set(protocol.NOT_API) - {path.encode() for path in health.PATHS}
+        assert others == {path.rstrip("/").encode() for path in asgi.STAFF_PATHS}
 
 
 class TestStopping:
