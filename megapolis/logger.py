@@ -14,13 +14,14 @@ import sys
 import traceback
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import orjson
 from loguru import logger
 
 from megapolis import environment
+from megapolis.log_file import LogFile
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -100,29 +101,16 @@ def configure_logging() -> None:
 def add_files(folder: Path) -> bool:
     """Whether the folder takes files; if not, that is said and the service goes on without."""
     try:
-        logger.add(
-            folder / "megapolis.log",
-            level=environment.LOG_LEVEL,
-            format=as_json,
-            rotation=is_full,
-            retention=FILES,
-            encoding="utf-8",
-            watch=True,  # other worker processes rotate the file, too
-            backtrace=False,
-            diagnose=False,
-        )
+        file = LogFile(folder / "megapolis.log", max_bytes=FILE_BYTES, kept=FILES)
     except OSError as error:
         sys.stderr.write(f"No log files: LOG_DIR cannot be written ({error.strerror}).\n")
         return False
+    logger.add(file, level=environment.LOG_LEVEL, format=as_json, backtrace=False, diagnose=False)
     return True
 
 
 def is_not_access(record: "Record") -> bool:
     return record["extra"].get("log") != "access"
-
-
-def is_full(_: "Message", file: TextIO) -> bool:
-    return file.tell() > FILE_BYTES
 
 
 def prepare(record: "Record") -> None:

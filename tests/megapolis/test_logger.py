@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import megapolis.logger as module
-from megapolis import environment
+from megapolis import environment, log_file
 from megapolis.logger import access_logger, configure_logging, logger, redact, request_id
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
@@ -242,6 +242,7 @@ class TestFiles:
     ) -> None:
         monkeypatch.setattr(module, "FILE_BYTES", 1000)
         monkeypatch.setattr(module, "FILES", 2)
+        monkeypatch.setattr(log_file, "LOOK_EVERY", 0.0)
         configure_logging()
         for number in range(100):
             logger.info("line {}", number)
@@ -249,6 +250,27 @@ class TestFiles:
         assert len(files) == 3
         assert all(file.stat().st_size < 1300 for file in files)
         assert events(folder)[-1]["message"] == "line 99"
+
+    def test_are_followed_where_another_process_has_rotated_them(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(log_file, "LOOK_EVERY", 0.0)
+        configure_logging()
+        logger.info("before")
+        (folder / "megapolis.log").rename(folder / "megapolis.1.log")
+        logger.info("after")
+        (folder / "megapolis.log").rename(folder / "megapolis.2.log")
+        (folder / "megapolis.log").touch()
+        logger.info("later")
+
+        assert '"after"' in (folder / "megapolis.2.log").read_text()
+        assert [event["message"] for event in events(folder)] == ["later"]
+
+    def test_are_not_looked_for_at_every_line(self, folder: Path) -> None:
+        (folder / "megapolis.log").rename(folder / "megapolis.1.log")
+        logger.info("soon")
+
+        assert '"soon"' in (folder / "megapolis.1.log").read_text()
 
     def test_alone_take_the_access_lines(
         self, folder: Path, capsys: pytest.CaptureFixture[str]

@@ -1,0 +1,71 @@
+"""A log file that the worker processes share.
+
+Loguru's own file asks the operating system at every line whether another process has rotated it,
+and how large it is, which is a fifth of the line's cost. Here that is asked once a second.
+"""
+
+import os
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+LOOK_EVERY: Final = 1.0
+"""Seconds for which a line may still land in a file that was rotated: it is not lost there."""
+
+
+class LogFile:
+    """A sink for Loguru. A file of `max_bytes` gets its time into its name, `kept` of them stay.
+
+    Raises OSError where it cannot be opened, and from `write` where the disk is full.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int, kept: int) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._kept = kept
+        self._open()
+
+    def write(self, line: str) -> None:
+        """Append it in one piece, so that the lines of several processes do not mix."""
+        if time.monotonic() >= self._look_at:
+            self._look()
+        data = line.encode(errors="backslashreplace")
+        while data:
+            data = data[os.write(self._file, data) :]
+
+    def stop(self) -> None:
+        """Close it; Loguru does that with a sink that it no longer needs."""
+        os.close(self._file)
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._look_at = time.monotonic() + LOOK_EVERY
+
+    def _look(self) -> None:
+        self._look_at = time.monotonic() + LOOK_EVERY
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            self._reopen()
+            return
+        if not os.path.samestat(there, os.fstat(self._file)):
+            self._reopen()
+        elif there.st_size > self._max_bytes:
+            self._rotate()
+
+    def _reopen(self) -> None:
+        former = self._file
+        self._open()
+        os.close(former)
+
+    def _rotate(self) -> None:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S-%f")
+        with suppress(FileNotFoundError):  # another process was faster
+            self._path.rename(self._path.with_suffix(f".{now}{self._path.suffix}"))
+        self._reopen()
+        rotated = sorted(self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}"))
+        for old in rotated[: -self._kept]:
+            old.unlink(missing_ok=True)
