@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks [compare | growth | access-log]`."""
+"""The command line: `python -m benchmarks [compare | growth | access-log | guards]`."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import access_log, catalogue, database, growth, report, tokens
+from benchmarks import access_log, catalogue, database, growth, guards, report, tokens
 from benchmarks.bench import Bench, Conditions
 from benchmarks.check import WrongAnswerError
 from benchmarks.compare import compare
@@ -38,6 +38,7 @@ def parse() -> argparse.Namespace:
         ("compare", run_compare, 10_000, "the service beside its peers"),
         ("growth", run_growth, 1_000_000, "how the service's cost grows"),
         ("access-log", run_access_log, 10_000, "what the access log costs"),
+        ("guards", run_guards, 10_000, "what each guard against faults costs"),
     ):
         command = commands.add_parser(name, help=help_text)
         command.set_defaults(run=run)
@@ -100,23 +101,33 @@ def run_compare(options: argparse.Namespace) -> None:
 
 
 def run_growth(options: argparse.Namespace) -> None:
-    """Measure how the service's cost grows."""
+    """Measure how the service's cost grows. What is measured is written, whatever comes after."""
+    sections: list[str] = []
     with prepared(options) as bench:
-        sections = growth.growth(options.python, bench, options.requests)
-    write(options, "growth", sections)
+        for section in growth.growth(options.python, bench, options.requests):
+            sections.append(section)
+            write(options, "growth", "\n\n".join(sections), bench.conditions)
 
 
 def run_access_log(options: argparse.Namespace) -> None:
     """Measure what the access log costs."""
     with prepared(options) as bench:
         table = access_log.access_log(options.python, bench)
-    write(options, "access-log", table)
+    write(options, "access-log", table, bench.conditions)
 
 
-def write(options: argparse.Namespace, name: str, text: str) -> None:
-    """Write the Markdown and show it."""
+def run_guards(options: argparse.Namespace) -> None:
+    """Measure what each guard costs."""
+    with prepared(options) as bench:
+        table = guards.guards(options.python, bench)
+    write(options, "guards", table, bench.conditions)
+
+
+def write(options: argparse.Namespace, name: str, text: str, conditions: Conditions) -> None:
+    """Write the Markdown with what the figures depend on, and show it."""
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / f"{name}.md").write_text(text + "\n")
+    facts = report.listed(report.environment(conditions))
+    (options.output / f"{name}.md").write_text(f"{text}\n\n{facts}\n")
     print(text)
 
 

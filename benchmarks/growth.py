@@ -1,5 +1,6 @@
 """How the service's cost grows with rows, connections, requests and workers."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from statistics import median
 
@@ -14,15 +15,14 @@ CONNECTIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 MEMORY_STEP_SECONDS = 20
 
 
-def growth(python: str, bench: Bench, requests: int) -> str:
-    """Measure the service of this interpreter, and return all the sections in Markdown."""
+def growth(python: str, bench: Bench, requests: int) -> Iterator[str]:
+    """Measure the service of this interpreter, and yield the sections in Markdown."""
     with bench.serving(megapolis(python)) as running:
-        sections = [
-            lists(bench, running),
-            connections(bench, running),
-            memory(bench, running, requests),
-        ]
-    return "\n\n".join([*sections, starts(python, bench), workers(python, bench)])
+        yield lists(bench, running)
+        yield connections(bench, running)
+        yield memory(bench, running, requests)
+    yield starts(python, bench)
+    yield workers(python, bench)
 
 
 def lists(bench: Bench, running: Running) -> str:

@@ -31,9 +31,8 @@ def write(folder: Path, name: str, results: dict[str, Result], conditions: Condi
         "results": {key: asdict(result) for key, result in results.items()},
     }
     (folder / f"{name}.json").write_text(json.dumps(raw, indent=1) + "\n")
-    facts_list = "\n".join(f"- {key}: {value}" for key, value in facts.items())
     sections = [rates(results), ratios(results), costs(results), latencies(results)]
-    (folder / f"{name}.md").write_text("\n\n".join(filter(None, [*sections, facts_list])) + "\n")
+    (folder / f"{name}.md").write_text("\n\n".join(filter(None, [*sections, listed(facts)])) + "\n")
     (folder / f"{name}.svg").write_text(draw(results))
 
 
@@ -52,6 +51,11 @@ def environment(conditions: Conditions) -> dict[str, str]:
         "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
         "wrk": wrk.stdout.split(" [")[0].removeprefix("wrk "),
     }
+
+
+def listed(facts: dict[str, str]) -> str:
+    """Return them as a list in Markdown."""
+    return "\n".join(f"- {key}: {value}" for key, value in facts.items())
 
 
 def rates(results: dict[str, Result]) -> str:
