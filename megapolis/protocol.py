@@ -80,7 +80,7 @@ class PatientProtocol(HttpToolsProtocol):
         )
         if refusal is not None:
             self.app, self.url = _always(refusal), b"/"
-        elif self._may_be_shed() and admission.api.refuses(self.headers):
+        elif admission.api.refuses(self.headers) and self._may_be_shed():
             self._shed()
             return
         super().on_headers_complete()

@@ -28,13 +28,17 @@ def refusal(url: bytes, headers: Headers, *, version: str, is_long: bool) -> Pla
     """
     if version not in VERSIONS:
         return MALFORMED
-    hosts = [value for name, value in headers if name == b"host"]
+    hosts, codings = [], []
+    for name, value in headers:
+        if name == b"host":
+            hosts.append(value)
+        elif name == b"transfer-encoding":
+            codings.append(value.lower())
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         return NO_HOST
-    if not url.startswith((b"/", b"*", b"http://%b/" % b"".join(hosts))):
+    if not url.startswith((b"/", b"*")) and not url.startswith(b"http://%b/" % b"".join(hosts)):
         return MALFORMED
-    coding = [value.lower() for name, value in headers if name == b"transfer-encoding"]
-    if coding and (coding != [b"chunked"] or version == "1.0"):
+    if codings and (codings != [b"chunked"] or version == "1.0"):
         return MALFORMED
     return TOO_LARGE if _is_too_large(url, headers, is_long=is_long) else None
 
