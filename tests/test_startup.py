@@ -103,6 +103,20 @@ class TestBadConfiguration:
         assert public not in done.stderr
 
 
+class TestMissingDatabase:
+    def test_is_said_by_a_command_with_what_to_do(self, db: None) -> None:
+        missing = development() | {"DATABASE_URL": database_url().replace("test_", "missing_")}
+        done = manage("token", "ada@example.com", given=missing)
+
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert re.search(r'database "missing_\w+" does not exist', done.stderr)
+        assert "`python manage.py initdb` makes it." in done.stderr
+
+        traced = manage("token", "ada@example.com", "--traceback", given=missing)
+        assert "Traceback" in traced.stderr
+
+
 class TestProduction:
     def test_serves(self, service: Service) -> None:
         response = httpx.get(f"{service.url}/widgets/", headers={"Host": "api.example.com"})

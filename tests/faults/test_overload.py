@@ -14,7 +14,7 @@ from tests.faults.service import Service
 PROGRAM = shutil.which("h2load")
 """It takes less of the machine than clients in Python, and keeps to a rate (nghttp2.org)."""
 CLIENTS = 1600
-SECONDS = 10
+SECONDS = 60
 RECOVERY = 5
 
 
