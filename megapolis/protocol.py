@@ -26,6 +26,8 @@ NOT_API: Final = (b"/admin", b"/static", b"/livez", b"/readyz")
 class PatientProtocol(HttpToolsProtocol):
     """Cuts a client off that takes longer than `megapolis.limits` for a request or an answer."""
 
+    _active: RequestResponseCycle | None = None
+    """What is being answered. `cycle` is the newest request, which may have to wait for that."""
     _deadline: asyncio.TimerHandle | None = None
     _send_deadline: asyncio.TimerHandle | None = None
     _is_receiving = False
@@ -43,6 +45,7 @@ class PatientProtocol(HttpToolsProtocol):
         """Forget it."""
         self._end_deadline()
         self._end_send_deadline()
+        self._abandon()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -93,6 +96,10 @@ class PatientProtocol(HttpToolsProtocol):
         if not self._is_shed:
             super().on_body(body)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._active = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_message_complete(self) -> None:
         """The request is here whole."""
         self._is_receiving = False
@@ -108,7 +115,7 @@ class PatientProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not read."""
         super().pause_writing()
-        self._send_deadline = self.loop.call_later(limits.SEND_TIMEOUT, self.transport.abort)
+        self._send_deadline = self.loop.call_later(limits.SEND_TIMEOUT, self._cut)
 
     def resume_writing(self) -> None:
         """It reads again."""
@@ -122,22 +129,19 @@ class PatientProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Begin to stop. A request of which a part is still to come will not be worked on."""
         if self._is_answering and self.cycle.more_body and not self.cycle.response_started:
-            self.transport.abort()
+            if self._active is self.cycle:
+                self._cut()
+            else:
+                self._end_with_earlier_requests()
         super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what cannot be parsed, after the answer to what came before it."""
-        if self._is_answering and not self.cycle.more_body:
-            self.cycle.keep_alive = False
-            self.pipeline.clear()
-            self._is_refused = True
-        else:
-            self._refuse(request_head.MALFORMED)
+        """Refuse what cannot be parsed."""
+        self._refuse(request_head.MALFORMED)
 
     @property
     def _is_answering(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is not None and not cycle.response_complete
+        return self._active is not None and not self._active.response_complete
 
     def _may_be_shed(self) -> bool:
         """Whether it is like most requests; the others are refused by the application."""
@@ -159,19 +163,39 @@ class PatientProtocol(HttpToolsProtocol):
         self.loop.call_later(REFUSED_PAUSE, self.flow.resume_reading)
 
     def _refuse(self, refusal: PlainAnswer) -> None:
-        """End the connection with this answer."""
-        if self._is_answering and self.cycle.response_started:
-            self.transport.abort()
+        """Write the answer past the application, unless it would be taken for another's."""
+        if self._is_answering and not (self._active is self.cycle and self.cycle.more_body):
+            self._end_with_earlier_requests()
             return
-        if self.cycle is not None:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        if self._is_answering and self.cycle.response_started:
+            self._cut()
+            return
+        self._abandon()
         self._write(refusal)
         self._linger()
 
     def _write(self, answer: PlainAnswer) -> None:
         """Write it past the application."""
         self.transport.write(answer.encoded(self.server_state.default_headers))
+
+    def _end_with_earlier_requests(self) -> None:
+        """Answer them and close. What came after them is not answered, as it was not whole."""
+        self._is_refused = True
+        if self.cycle.more_body:
+            self.pipeline.popleft()
+        last = self.pipeline[0][0] if self.pipeline else self._active
+        if last is not None:
+            last.keep_alive = False
+
+    def _abandon(self) -> None:
+        """Tell what is being answered that its client is gone; uvicorn tells the newest request."""
+        if self._active is not None and not self._active.response_complete:
+            self._active.disconnected = True
+            self._active.message_event.set()
+
+    def _cut(self) -> None:
+        self._abandon()
+        self.transport.abort()
 
     def close_after_answer(self) -> None:
         """Close, or linger if the client is still sending what was answered already."""
@@ -187,7 +211,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _start_deadline(self, seconds: float) -> None:
         self._end_deadline()
-        self._deadline = self.loop.call_later(seconds, self.transport.abort)
+        self._deadline = self.loop.call_later(seconds, self._cut)
 
     def _end_deadline(self) -> None:
         if self._deadline is not None:

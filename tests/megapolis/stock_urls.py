@@ -170,6 +170,10 @@ async def badly_closed(request: Any) -> HttpResponse:
     return response
 
 
+async def large(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(b"x" * 200_000)
+
+
 async def redirect(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect("/elsewhere")
 
@@ -186,6 +190,7 @@ async def select_one(request: HttpRequest) -> JsonResponse:
 urlpatterns = [
     path("sync", sync_view),
     path("async", async_view),
+    path("large", large),
     path("class/<int:number>", ClassView.as_view(), name="class"),
     path("template", template_view),
     path("file", file_view),

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -12,13 +11,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from megapolis import admission, asgi, health, limits, protocol, shutdown
 from megapolis.admission import Admission
-from megapolis.protocol import PatientProtocol
 from megapolis.settings import API_HEADERS
-from tests.megapolis.test_server import Answer, Client
+from tests.megapolis.sockets import Answer, Client, served
 from tests.waiting import eventually
 
 GET = b"GET /async HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 POST = b"POST /async HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+WAIT = GET.replace(b"/async", b"/wait") + b"\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 NEXT = b"GET /smuggled HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
@@ -80,19 +79,8 @@ type Connect = Callable[[], Any]
 async def server(door: Any, db: None) -> AsyncIterator[uvicorn.Server]:
     """The door, served as `manage.py run` does."""
     door.admission = Admission(limits.IN_FLIGHT, name="of a test")
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        door, http=PatientProtocol, log_config=None, lifespan="off", server_header=False
-    )
-    config.timeout_graceful_shutdown = 5
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve(sockets=[listener]))
-    server.port = listener.getsockname()[1]  # type: ignore[attr-defined]
-    await eventually(lambda: server.started)
-    yield server
-    server.should_exit = True
-    await task
-    listener.close()
+    async with served(door) as server:
+        yield server
 
 
 @pytest.fixture
@@ -147,6 +135,24 @@ class TestAmbiguousRequest:
 
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert await client.is_closed()
+
+    @pytest.mark.parametrize(
+        "data",
+        [b"NONSENSE\r\n\r\n", CHUNKED + b"zz\r\n", CHUNKED + b"1\r\na\r\nzz\r\n"],
+        ids=["in its line", "in its body", "late in its body"],
+    )
+    async def test_comes_after_the_answers_to_those_before(
+        self, connect: Connect, log: list[str], data: bytes
+    ) -> None:
+        client = await connect()
+        client.writer.write(WAIT + GET + b"\r\n" + data + NEXT)
+
+        first, second = await client.answer(), await client.answer()
+
+        assert (first.status, first.body) == (200, b"waited")
+        assert (second.status, second.headers["connection"]) == (200, "close")
+        assert await client.is_closed()
+        assert not [line for line in log if "Traceback" in line]
 
     async def test_is_not_what_names_its_own_host_in_the_url(self, connect: Connect) -> None:
         client = await connect()
@@ -241,12 +247,16 @@ class TestSlowClient:
 
         assert await client.is_closed()
 
-    async def test_is_cut_who_does_not_read(self, connect: Connect, server: Any) -> None:
+    async def test_is_cut_who_does_not_read(
+        self, connect: Connect, server: Any, log: list[str]
+    ) -> None:
         client = await connect()
         client.writer.transport.pause_reading()
-        client.writer.write((b"GET /file HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") * 200)
+        client.writer.write((b"GET /large HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") * 200)
 
         await eventually(lambda: not server.server_state.connections)
+        await eventually(lambda: not server.server_state.tasks)
+        assert not [line for line in log if "Traceback" in line]
 
 
 class TestOverload:
@@ -370,6 +380,20 @@ class TestStopping:
         for client in (idle, silent, head, body):
             assert await client.reader.read() == b""
 
+    async def test_answers_what_is_in_flight_before_one_that_is_half_sent(
+        self, connect: Connect, server: Any
+    ) -> None:
+        client = await connect()
+        client.writer.write(WAIT + POST + b"Content-Length: 5\r\n\r\na")
+        await eventually(lambda: server.server_state.tasks)
+
+        for connection in list(server.server_state.connections):
+            connection.shutdown()
+
+        answer = await client.answer()
+        assert (answer.body, answer.headers["connection"]) == (b"waited", "close")
+        assert await client.is_closed()
+
     async def test_lets_a_request_in_flight_finish(self, connect: Connect, server: Any) -> None:
         client = await connect()
         client.writer.write(b"GET /wait HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -393,6 +417,7 @@ def test_uvicorn_still_has_what_the_protocol_uses() -> None:
             "pause_writing",
         ),
         *("resume_writing", "timeout_keep_alive_handler", "shutdown", "send_400_response"),
+        "_start_asgi_task",
     ):
         assert callable(getattr(HttpToolsProtocol, name)), name
     config = uvicorn.Config(lambda: None, log_config=None)

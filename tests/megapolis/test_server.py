@@ -4,50 +4,18 @@ import asyncio
 import json
 import socket
 import tracemalloc
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import uvicorn
 
 from megapolis import database
+from tests.megapolis.sockets import Client
 from tests.megapolis.test_database_recovery import until_blocked
 
 MEGABYTE = 1024 * 1024
 POST = b"POST /async HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-
-
-class Answer(NamedTuple):
-    """What came back, and whether the server closed the connection after it."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Client:
-    """A connection to the server."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def ask(self, request: str) -> Answer:
-        self.writer.write(request.replace("\n", "\r\n").encode() + b"\r\n\r\n")
-        return await self.answer(has_body=not request.startswith("HEAD"))
-
-    async def answer(self, *, has_body: bool = True) -> Answer:
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        start, *lines = head.decode().rstrip().split("\r\n")
-        headers = {name.lower(): value for name, value in (x.split(": ", 1) for x in lines)}
-        length = int(headers.get("content-length", 0)) if has_body else 0
-        return Answer(int(start.split()[1]), headers, await self.reader.readexactly(length))
-
-    async def is_closed(self) -> bool:
-        try:
-            return await self.reader.read(1) == b""
-        except ConnectionResetError:
-            return True
 
 
 @pytest.fixture

@@ -1,0 +1,63 @@
+"""An application behind a real server, and a client that writes to its socket whatever it likes."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import uvicorn
+
+from megapolis.protocol import PatientProtocol
+from tests.waiting import eventually
+
+
+class Answer(NamedTuple):
+    """What came back, and whether the server closed the connection after it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Client:
+    """A connection to the server."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def ask(self, request: str) -> Answer:
+        self.writer.write(request.replace("\n", "\r\n").encode() + b"\r\n\r\n")
+        return await self.answer(has_body=not request.startswith("HEAD"))
+
+    async def answer(self, *, has_body: bool = True) -> Answer:
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        start, *lines = head.decode().rstrip().split("\r\n")
+        headers = {name.lower(): value for name, value in (x.split(": ", 1) for x in lines)}
+        length = int(headers.get("content-length", 0)) if has_body else 0
+        return Answer(int(start.split()[1]), headers, await self.reader.readexactly(length))
+
+    async def is_closed(self) -> bool:
+        try:
+            return await self.reader.read(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+@asynccontextmanager
+async def served(application: Any) -> AsyncIterator[Any]:
+    """Serve it as `manage.py run` does; the server has its `port`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        application, http=PatientProtocol, log_config=None, lifespan="off", server_header=False
+    )
+    config.timeout_graceful_shutdown = 5
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server._serve(sockets=[listener]))
+    server.port = listener.getsockname()[1]  # type: ignore[attr-defined]
+    await eventually(lambda: server.started)
+    yield server
+    server.should_exit = True
+    await task
+    listener.close()
