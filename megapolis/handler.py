@@ -112,13 +112,11 @@ class NativeHandler(ASGIHandler):
                 request = await self.receive_request(scope, receive)
             except RequestAborted:
                 return
-            # Not counted before this, or clients that send slowly would keep out the others.
-            with self.admission:
-                if request.script_name:
-                    set_script_prefix(request.script_name)
-                if _has_foreign_receivers(signals.request_started):
-                    await signals.request_started.asend(sender=self.__class__, scope=scope)
-                await self.respond(request, receive, send, context=context)
+            if request.script_name:
+                set_script_prefix(request.script_name)
+            if _has_foreign_receivers(signals.request_started):
+                await signals.request_started.asend(sender=self.__class__, scope=scope)
+            await self.respond(request, receive, send, context=context)
 
     async def receive_request(self, scope: Scope, receive: Receive) -> NativeRequest:
         """Receive the body and make the request; `RequestAborted` if the client hangs up."""
@@ -148,10 +146,15 @@ class NativeHandler(ASGIHandler):
         response: HttpResponseBase | None = None
         try:
             with CancelledByDisconnect(receive, at_once=request.early_error is not None):
-                response = await self._middleware_chain(request)
-                response._resource_closers.append(request.close)  # type: ignore[attr-defined]
-                response._handler_class = self.__class__  # type: ignore[attr-defined]
-                await self.send_response(response, send)
+                # Counted neither before nor after this, or slow clients would keep out the others.
+                with self.admission:
+                    response = await self._middleware_chain(request)
+                    response._resource_closers.append(request.close)  # type: ignore[attr-defined]
+                    response._handler_class = self.__class__  # type: ignore[attr-defined]
+                    if response.streaming:  # it is still being made
+                        await self.send_response(response, send)
+                if not response.streaming:
+                    await self.send_response(response, send)
         finally:
             await self.finish(response, used_thread=_used_thread(context))
 

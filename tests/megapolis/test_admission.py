@@ -108,6 +108,22 @@ class TestSlowClients:
         slow.say(b"b")
         assert (await task).status == 200
 
+    async def test_do_not_count_while_they_do_not_read(self, door: Any) -> None:
+        door.admission = Admission(1, name="of a test")
+        slow, has_read = Exchange("/async"), asyncio.Event()
+
+        async def send(message: Any) -> None:
+            await has_read.wait()
+            await slow.send(message)
+
+        task = asyncio.create_task(door(slow.scope, slow.receive, send))
+        await asyncio.sleep(0.01)
+        assert (await Exchange("/async").run(door)).status == 200
+
+        has_read.set()
+        await task
+        assert slow.status == 200
+
 
 class TestStaffDoor:
     async def test_has_a_limit_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
