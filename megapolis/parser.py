@@ -24,6 +24,8 @@ class StrictJSONParser(Parser):
         charset = (request.content_params or {}).get("charset", "utf-8")
         if request.content_type != "application/json" or charset.lower() not in UTF_8:
             raise UnsupportedMediaType
+        if request.META.get("HTTP_CONTENT_ENCODING"):
+            raise UnsupportedMediaType("The body must not be compressed")
         try:
             text = request.body.decode()
             data = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)

@@ -9,6 +9,9 @@ import pytest
 
 type OpenPool = Callable[..., Any]
 
+ALLOWED = "https://app.example.com"
+"""The origin that `cors_door` allows."""
+
 
 @pytest.fixture
 def door(settings: Any) -> Any:
@@ -16,6 +19,18 @@ def door(settings: Any) -> Any:
     from megapolis.handler import NativeHandler
 
     settings.ROOT_URLCONF = "tests.megapolis.stock_urls"
+    return NativeHandler()
+
+
+@pytest.fixture
+def cors_door(settings: Any) -> Any:
+    """The API door of a service that allows one origin."""
+    from megapolis.handler import NativeHandler
+
+    settings.ROOT_URLCONF = "tests.megapolis.stock_urls"
+    settings.CORS_ALLOWED_ORIGINS = [ALLOWED]
+    first, *others = settings.API_MIDDLEWARE
+    settings.API_MIDDLEWARE = [first, "corsheaders.middleware.CorsMiddleware", *others]
     return NativeHandler()
 
 

@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 
-from megapolis.handler import NativeHandler
 from megapolis.settings import API_HEADERS
+from tests.megapolis.conftest import ALLOWED
 from tests.megapolis.exchange import Exchange
 
-ALLOWED = "https://app.example.com"
 FOREIGN = {
     "another": "https://evil.example",
     "none in particular": "null",
@@ -20,16 +19,6 @@ FOREIGN = {
     "a wildcard": "*",
 }
 ERRORS = {"/nowhere": 404, "/raises": 500, "/403": 403, "/only-get": 405}
-
-
-@pytest.fixture
-def cors_door(settings: Any) -> NativeHandler:
-    """The API door of a service that allows one origin."""
-    settings.ROOT_URLCONF = "tests.megapolis.stock_urls"
-    settings.CORS_ALLOWED_ORIGINS = [ALLOWED]
-    first, *others = settings.API_MIDDLEWARE
-    settings.API_MIDDLEWARE = [first, "corsheaders.middleware.CorsMiddleware", *others]
-    return NativeHandler()
 
 
 def allowing(answer: Exchange) -> dict[str, str]:
