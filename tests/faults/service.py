@@ -89,6 +89,7 @@ class Service:
         self.process = process
         self.port = port
         self.log_file = log
+        self.temporary_folder = log.parent / "temporary"
 
     @property
     def log(self) -> str:
@@ -147,13 +148,14 @@ def running(
     """
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    log = folder / "service.log"
+    log, temporary = folder / "service.log", folder / "temporary"
+    temporary.mkdir(exist_ok=True)
     with (
         log.open("wb") as file,
         subprocess.Popen(
             [sys.executable, "manage.py", "run", "--workers", str(workers), "--port", str(port)],
             cwd=environment.BASE_DIR,
-            env=variables(given),
+            env=variables(given) | {"TMPDIR": str(temporary)},
             stdout=subprocess.DEVNULL,
             stderr=file if stderr is None else stderr,
         ) as process,

@@ -1,27 +1,21 @@
-"""Clients that hang up, are slow, are many, or send too much."""
+"""Clients that hang up, or are many."""
 
 import asyncio
+import os
 import resource
-import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from megapolis import environment, limits
+from megapolis import environment
 from tests.faults.conftest import Report
+from tests.faults.crowd import connected
 from tests.faults.load import Client, Load
 from tests.faults.service import WORKERS, Database, Service
 from tests.waiting import eventually
 
-GIGABYTE = 1024**3
-
-
-async def connected(service: Service, token: str, number: int) -> list[Client]:
-    """Return so many clients that are connected, a few hundred at a time."""
-    clients = [Client(service.port, token) for _ in range(number)]
-    for start in range(0, number, 200):
-        await asyncio.gather(*(client.connect() for client in clients[start : start + 200]))
-    return clients
+WAVE = 100
+STAGES = ("a whole request", "half a head", "half a body", "an answer to read")
 
 
 class TestHangingUp:
@@ -34,115 +28,91 @@ class TestHangingUp:
             return service.descriptors() - database.backends()
 
         before = others()
-        for start in range(0, number, 100):
-            clients = await connected(service, token, 100)
-            for index, client in enumerate(clients):
-                assert client.writer
-                body = b'{"name": "hung up %d"}' % (start + index)
-                length = f"Content-Length: {len(body) + index % 2}"  # every second one half sent
-                head = client.head("POST", "/widgets/", "Content-Type: application/json", length)
-                client.writer.write(head + body)
-            await asyncio.sleep(0)
-            for client in clients:
-                client.close()
+        for start in range(0, number, 2 * WAVE):
+            await hang_up(service, token, range(start, start + WAVE), when=lambda: True)
+            with database.connect() as lock:
+                lock.execute("BEGIN; LOCK TABLE widgets_widget")
+                wave = range(start + WAVE, start + 2 * WAVE)
+                await hang_up(service, token, wave, when=lambda: database.backends("active") > 0)
+                await eventually(lambda: database.backends("active") == 0)
 
         await eventually(lambda: others() <= before + 4)
-        assert database.backends() <= WORKERS * environment.DATABASE_POOL_SIZE
+        names = database.execute("SELECT name FROM widgets_widget WHERE name LIKE 'hung up %%'")
+        database.execute("DELETE FROM widgets_widget WHERE name LIKE 'hung up %%'")
+        whole = {f"hung up {client}" for client in range(0, number, len(STAGES))}
+        assert {name for (name,) in names} <= whole
+        await use_the_whole_pool(service, token, database)
         async with Client(service.port, token) as client:
             answer = await client.ask("GET", "/widgets/")
-        [[stored]] = database.execute(
-            "SELECT count(*) FROM widgets_widget WHERE name LIKE 'hung up %%'"
-        )
-        database.execute("DELETE FROM widgets_widget WHERE name LIKE 'hung up %%'")
         assert answer.status == 200
-        assert stored <= number / 2
-        report.line(f"{number:,} clients that hang up", number, "–", recovery=answer.seconds)
-
-
-@pytest.mark.faults
-class TestSlowClients:
-    async def test_are_cut_and_do_not_slow_the_others_down(
-        self, service: Service, token: str, load: Load, report: Report
-    ) -> None:
-        quiet = Load(service.port, token)
-        async with quiet:
-            await quiet.runs(500)
-        slow = await connected(service, token, 500)
-        started = time.monotonic()
-        for index, client in enumerate(slow):
-            assert client.writer
-            body = client.head("POST", "/widgets/", "Content-Length: 100") + b"{"
-            client.writer.write(body if index % 2 else b"GET /widgets/ HTTP/1.1\r\nHost:")
-
-        async def trickle(client: Client) -> float:
-            assert client.writer
-            assert client.reader
-            with suppress(OSError):
-                while not client.reader.at_eof() and time.monotonic() - started < 30:
-                    client.writer.write(b" ")
-                    with suppress(TimeoutError):
-                        assert await asyncio.wait_for(client.reader.read(1), 5) == b""
-            client.close()
-            return time.monotonic() - started
-
-        async with load:
-            cut = await asyncio.gather(*map(trickle, slow))
-
-        assert max(cut) < limits.RECEIVE_TIMEOUT + 2
-        assert load.errors == {}
-        report.add(
-            "500 slow clients (heads and bodies)",
-            load,
-            note=f"cut after {max(cut):.1f} s, p99 of others {load.seconds(0.99) * 1000:.0f} ms, "
-            f"{quiet.seconds(0.99) * 1000:.0f} ms without",
+        report.line(
+            f"{number:,} clients that hang up",
+            number,
+            "–",
+            recovery=answer.seconds,
+            note=f"{len(names)} of {len(whole)} whole requests were carried out",
         )
+
+
+async def hang_up(
+    service: Service, token: str, numbers: range, *, when: Callable[[], bool]
+) -> None:
+    """Begin requests, each to another point, and hang up when it is time."""
+    clients = await connected(service, token, len(numbers))
+    for number, client in zip(numbers, clients, strict=True):
+        assert client.writer
+        body = b'{"name": "hung up %d"}' % number
+        missing = number % len(STAGES) == STAGES.index("half a body")
+        length = f"Content-Length: {len(body) + missing}"
+        head = client.head("POST", "/widgets/", "Content-Type: application/json", length)
+        stages = (head + body, head[:-20], head + body, client.head("GET", "/widgets/?limit=100"))
+        client.writer.write(stages[number % len(STAGES)])
+    await eventually(when)
+    for client in clients:
+        client.close()
+
+
+async def use_the_whole_pool(service: Service, token: str, database: Database) -> None:
+    """Let as many requests wait for a lock as there are connections, and end well."""
+    connections = WORKERS * environment.DATABASE_POOL_SIZE
+    with database.connect() as lock:
+        lock.execute("BEGIN; LOCK TABLE widgets_widget")
+        clients = await connected(service, token, 2 * WAVE)
+        answers = asyncio.gather(*(client.ask("GET", "/widgets/") for client in clients))
+        await eventually(lambda: database.backends("active") == connections)
+    assert {answer.status for answer in await answers} == {200}
+    for client in clients:
+        client.close()
+    assert database.backends() == connections
 
 
 @pytest.mark.faults
 class TestIdleConnections:
-    async def test_keep_nobody_out(self, service: Service, token: str, report: Report) -> None:
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        number = min(10_000, most - 1000)
-        idle = await connected(service, token, number)
+    async def test_keep_nobody_out(
+        self, service: Service, token: str, report: Report, descriptors: int
+    ) -> None:
+        number = min(10_000, descriptors - 1000)
+        idle = await connected(service, "", number)
+        for start in range(0, number, 200):  # one that has asked for nothing yet is soon cut
+            asked = (client.ask("GET", "/livez") for client in idle[start : start + 200])
+            assert {answer.status for answer in await asyncio.gather(*asked)} == {200}
         async with Client(service.port, token) as client:
             answer = await client.ask("GET", "/widgets/")
+        held = service.descriptors()
         for other in idle:
             other.close()
 
-        assert answer.status == 200
-        report.line(f"{number:,} idle connections", 1, "0", recovery=answer.seconds)
+        assert held > number
+        assert (answer.status, answer.seconds < 1) == (200, True)
+        report.line(f"{number:,} idle connections", number + 1, "0", recovery=answer.seconds)
+        await eventually(lambda: service.descriptors() < 1000)
 
 
-class TestGigabyte:
-    @pytest.mark.parametrize(
-        "headers",
-        [
-            [f"Content-Length: {GIGABYTE}"],
-            [f"Content-Length: {GIGABYTE}", "Expect: 100-continue"],
-            ["Transfer-Encoding: chunked"],
-        ],
-        ids=["with its length", "that is announced", "in chunks"],
-    )
-    async def test_is_refused_early_with_flat_memory(
-        self, service: Service, token: str, report: Report, headers: list[str]
-    ) -> None:
-        before = service.megabytes()
-        async with Client(service.port, token) as client:
-            await client.connect()
-            assert client.reader
-            assert client.writer
-            client.writer.write(client.head("POST", "/widgets/", *headers))
-            answer = asyncio.create_task(client.reader.readline())
-            chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-            sent = 0
-            with suppress(OSError):
-                while "chunked" in headers[0] and not answer.done() and sent < GIGABYTE:
-                    client.writer.write(chunk)
-                    await client.writer.drain()
-                    sent += len(chunk)
-            assert (await answer).startswith(b"HTTP/1.1 413 ")
-
-        assert service.megabytes() - before < 32
-        report.line(
-            f"1 GB body, {headers[-1].split(':')[0]}", 1, "1 × 413", note=f"{sent >> 20} MiB sent"
-        )
+@pytest.fixture
+def descriptors(service: Service) -> Iterator[int]:
+    """How many this process and those of the service may have open, which is as many as can be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for pid in [os.getpid(), service.process.pid, *service.workers()]:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

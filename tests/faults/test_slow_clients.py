@@ -1,0 +1,140 @@
+"""Clients that are slow to send or do not read: each is cut, and the others do not notice them."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from megapolis import limits
+from tests.faults.conftest import Report
+from tests.faults.load import Client, Load
+from tests.faults.service import Database, Service
+from tests.waiting import eventually
+
+NUMBER = 500
+PER_SECOND = 200
+GRACE = 2.0
+REQUESTS = 4000
+NOISE = 0.010
+"""A p99 below this many seconds is taken for this many: the machine alone can make as much."""
+PAGE = "/widgets/?limit=100&search=%F0%9F%A7%A9"
+
+type Crowd = Callable[[Service, str], Awaitable[list[float]]]
+
+
+async def slow_heads(service: Service, token: str) -> list[float]:
+    return await dawdlers(service, b"GET /widgets/ HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ")
+
+
+async def slow_bodies(service: Service, token: str) -> list[float]:
+    return await dawdlers(
+        service, Client(0, token).head("POST", "/widgets/", "Content-Length: 100") + b"{"
+    )
+
+
+async def dawdlers(service: Service, beginning: bytes) -> list[float]:
+    """Connect them one after the other; return the seconds after which each was cut."""
+
+    async def dawdle(number: int) -> float:
+        await asyncio.sleep(number / PER_SECOND)
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        started = time.monotonic()
+        writer.write(beginning)
+        with suppress(ConnectionError):
+            while not reader.at_eof() and time.monotonic() - started < 30:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(5):
+                        assert await reader.read(1) == b""
+                writer.write(b"a")
+        writer.close()
+        return time.monotonic() - started
+
+    return await asyncio.gather(*map(dawdle, range(NUMBER)))
+
+
+async def readers_of_nothing(service: Service, token: str) -> list[float]:
+    """Ask for large pages again and again; the seconds after which the service let go of each."""
+    requests = Client(0, token).head("GET", PAGE) * 20
+    started: dict[int, float] = {}
+    cut: list[float] = []
+    loop = asyncio.get_running_loop()
+    with ExitStack() as sockets:
+        for _ in range(NUMBER):
+            reader = sockets.enter_context(socket.socket())
+            # With small segments the service's kernel takes little off its hands.
+            reader.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.setblocking(False)
+            await loop.sock_connect(reader, ("127.0.0.1", service.port))
+            await loop.sock_sendall(reader, requests)
+            started[reader.getsockname()[1]] = time.monotonic()
+            await asyncio.sleep(1 / PER_SECOND)
+        await eventually(lambda: started.keys() <= held(service))
+        while started and time.monotonic() - max(started.values()) < 30:
+            await asyncio.sleep(0.25)
+            gone = started.keys() - held(service)
+            cut += [time.monotonic() - started.pop(port) for port in gone]
+    assert not started
+    return cut
+
+
+def held(service: Service) -> set[int]:
+    """The ports of the clients whose connections belong to a process of the service."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    local = f":{service.port:04X}"
+    return {int(x[2].split(":")[1], 16) for x in lines if x[1].endswith(local) and x[9] != "0"}
+
+
+CROWDS: dict[str, Crowd] = {
+    "slow headers": slow_heads,
+    "slow bodies": slow_bodies,
+    "no reading": readers_of_nothing,
+}
+
+
+@pytest.fixture
+def large_page(database: Database, token: str) -> Iterator[None]:
+    """A hundred widgets whose names take 1 KB each."""
+    database.execute(
+        "INSERT INTO widgets_widget (name, owner_id) SELECT repeat('🧩', 240) || number, "
+        "(SELECT min(id) FROM accounts_user) FROM generate_series(1, 100) number"
+    )
+    yield
+    database.execute("DELETE FROM widgets_widget WHERE name LIKE '🧩%%'")
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("large_page")
+class TestSlowClients:
+    @pytest.mark.parametrize("kind", CROWDS)
+    async def test_are_cut_and_do_not_slow_the_others_down(
+        self, service: Service, token: str, load: Load, report: Report, kind: str
+    ) -> None:
+        """The same load before and after, on the same machine, is what it is compared with."""
+        quiet = []
+        for is_before in (True, False):
+            alone = Load(service.port, token)
+            async with alone:
+                await alone.runs(REQUESTS)
+            quiet.append(alone.seconds(0.99))
+            if is_before:
+                async with load:
+                    cut = await CROWDS[kind](service, token)
+        before, after = quiet
+
+        assert len(cut) == NUMBER
+        assert min(cut) > limits.RECEIVE_TIMEOUT - GRACE
+        assert max(cut) < limits.RECEIVE_TIMEOUT + GRACE
+        assert load.errors == {}
+        during = load.seconds(0.99)
+        assert during < 2 * max(NOISE, (before + after) / 2)
+        report.add(
+            f"{NUMBER} clients: {kind}",
+            load,
+            note=f"cut after {max(cut):.1f} s, p99 of the others {during * 1000:.0f} ms, without "
+            f"{before * 1000:.0f} and {after * 1000:.0f} ms",
+        )
