@@ -8,7 +8,7 @@ COMPILE := $(PYTHON_IN_VENV) -m uv pip compile pyproject.toml --quiet --no-confi
 	--python-version 3.12 --generate-hashes --no-annotate --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help run test faults check format lock openapi bench clean
+.PHONY: help run test faults fuzz check format lock openapi bench clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while read -r name text; do \
@@ -23,6 +23,9 @@ test: .venv/installed ## Run the tests; ARGS= goes to pytest
 
 faults: .venv/installed ## Break things for real and watch; takes two minutes
 	@$(PYTHON_IN_VENV) -m pytest -m "faults or not faults" -p no:randomly tests/faults $(ARGS)
+
+fuzz: .venv/installed ## Let Schemathesis look for faults for ten minutes; ARGS= goes to pytest
+	@$(PYTHON_IN_VENV) -m pytest -m fuzz tests/test_schemathesis.py $(ARGS)
 
 check: .venv/installed ## Run the linters, the type checker and Django's checks
 	@scripts/check

@@ -1,7 +1,10 @@
 """What Schemathesis cannot read in docs/openapi.json. It loads this in a process of its own."""
 
+import json
 import os
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import django
 import schemathesis
@@ -18,6 +21,9 @@ from widgets.services import NameExists, SearchOrder  # noqa: E402
 REFUSALS = {NameExists.detail, InvalidCursor.detail, SearchOrder.detail}
 """Why a request that OpenAPI allows may be refused all the same."""
 
+journal = Path(os.environ["SCHEMATHESIS_JOURNAL"]).open("w")  # noqa: SIM115 - open to the end
+"""A line for each answer: the operation, the phase, and what was asked and answered."""
+
 
 @schemathesis.auth(refresh_interval=None)
 class FreshStaff:
@@ -32,6 +38,14 @@ class FreshStaff:
 
     def set(self, case: Any, data: str, context: Any) -> None:
         case.headers["Authorization"] = f"Bearer {data}"
+
+
+@schemathesis.hook
+def after_call(context: Any, case: Any, response: Any) -> None:
+    phase = case.meta.phase.name.value if case.meta else None
+    path = urlsplit(response.request.url).path
+    line = [case.operation.label, phase, response.request.method, path, response.status_code]
+    journal.write(f"{json.dumps(line)}\n")
 
 
 @schemathesis.hook
