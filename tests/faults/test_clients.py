@@ -14,6 +14,7 @@ from tests.faults.load import Client, Load
 from tests.faults.service import WORKERS, Database, Service
 from tests.waiting import eventually
 
+HUNG_UP = "FROM widgets_widget WHERE name LIKE 'hung up %%'"
 WAVE = 100
 STAGES = ("a whole request", "half a head", "half a body", "an answer to read")
 
@@ -27,9 +28,17 @@ class TestHangingUp:
         def others() -> int:
             return service.descriptors() - database.backends()
 
+        def stored() -> int:
+            [[rows]] = database.execute(f"SELECT count(*) {HUNG_UP}")
+            return int(rows)
+
+        def more_than(rows: int) -> Callable[[], bool]:
+            return lambda: stored() > rows
+
         before = others()
         for start in range(0, number, 2 * WAVE):
-            await hang_up(service, token, range(start, start + WAVE), when=lambda: True)
+            wave = range(start, start + WAVE)
+            await hang_up(service, token, wave, when=more_than(stored()))
             with database.connect() as lock:
                 lock.execute("BEGIN; LOCK TABLE widgets_widget")
                 wave = range(start + WAVE, start + 2 * WAVE)
@@ -37,8 +46,8 @@ class TestHangingUp:
                 await eventually(lambda: database.backends("active") == 0)
 
         await eventually(lambda: others() <= before + 4)
-        names = database.execute("SELECT name FROM widgets_widget WHERE name LIKE 'hung up %%'")
-        database.execute("DELETE FROM widgets_widget WHERE name LIKE 'hung up %%'")
+        names = database.execute(f"SELECT name {HUNG_UP}")
+        database.execute(f"DELETE {HUNG_UP}")
         whole = {f"hung up {client}" for client in range(0, number, len(STAGES))}
         assert {name for (name,) in names} <= whole
         await use_the_whole_pool(service, token, database)

@@ -115,16 +115,10 @@ class TestSlowClients:
         self, service: Service, token: str, load: Load, report: Report, kind: str
     ) -> None:
         """The same load before and after, on the same machine, is what it is compared with."""
-        quiet = []
-        for is_before in (True, False):
-            alone = Load(service.port, token)
-            async with alone:
-                await alone.runs(REQUESTS)
-            quiet.append(alone.seconds(0.99))
-            if is_before:
-                async with load:
-                    cut = await CROWDS[kind](service, token)
-        before, after = quiet
+        before = await p99_alone(service, token)
+        async with load:
+            cut = await CROWDS[kind](service, token)
+        after = await p99_alone(service, token)
 
         assert len(cut) == NUMBER
         assert min(cut) > limits.RECEIVE_TIMEOUT - GRACE
@@ -138,3 +132,10 @@ class TestSlowClients:
             note=f"cut after {max(cut):.1f} s, p99 of the others {during * 1000:.0f} ms, without "
             f"{before * 1000:.0f} and {after * 1000:.0f} ms",
         )
+
+
+async def p99_alone(service: Service, token: str) -> float:
+    alone = Load(service.port, token)
+    async with alone:
+        await alone.runs(REQUESTS)
+    return alone.seconds(0.99)
