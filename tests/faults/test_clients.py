@@ -10,7 +10,7 @@ import pytest
 from megapolis import environment
 from tests.faults.conftest import Report
 from tests.faults.crowd import connected
-from tests.faults.load import Client, Load
+from tests.faults.load import Client
 from tests.faults.service import WORKERS, Database, Service
 from tests.waiting import eventually
 
