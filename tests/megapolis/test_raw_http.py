@@ -230,6 +230,20 @@ class TestOrigin:
         assert answer.headers["access-control-allow-origin"] == ALLOWED
 
 
+class TestForwarded:
+    async def test_from_a_stranger_changes_nothing(self, ask: Ask) -> None:
+        """`tests/accounts/test_throttle.py` has the address, and who is believed."""
+        told = (
+            "X-Forwarded-Host: evil.example",
+            "X-Forwarded-Proto: https",
+            "Forwarded: host=evil",
+        )
+        answer = await ask("GET /widgets", *told)
+
+        assert (answer.status, answer.headers["location"]) == (307, "/widgets/")
+        problem(await ask("GET /widgets/", *told, host="evil.example"), 400)
+
+
 class TestLog:
     async def test_has_one_escaped_line_whatever_is_sent(
         self, ask: Ask, bearer: str, log: list[str]
