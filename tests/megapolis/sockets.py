@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -10,6 +10,8 @@ import uvicorn
 
 from megapolis.protocol import PatientProtocol
 from tests.waiting import eventually
+
+type Ask = Callable[..., Any]
 
 
 class Answer(NamedTuple):
@@ -61,3 +63,19 @@ async def served(application: Any) -> AsyncIterator[Any]:
     server.should_exit = True
     await task
     listener.close()
+
+
+def asking(server: Any) -> Ask:
+    """Return what asks the server, on a new connection each time."""
+
+    async def ask(start: str, *headers: str, body: bytes = b"", host: str = "127.0.0.1") -> Answer:
+        lines = [f"{start} HTTP/1.1", f"Host: {host}", *headers]
+        if body:
+            lines.append(f"Content-Length: {len(body)}")
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+        answer = await Client(reader, writer).answer(has_body=not start.startswith("HEAD"))
+        writer.close()
+        return answer
+
+    return ask

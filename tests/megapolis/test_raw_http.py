@@ -3,11 +3,10 @@
 `test_protocol.py` has what is refused before it reaches the application: ambiguous and large heads.
 """
 
-import asyncio
 import gzip
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ import pytest
 from megapolis import database, limits
 from megapolis.settings import API_HEADERS
 from tests.megapolis.conftest import ALLOWED
-from tests.megapolis.sockets import Answer, Client, served
+from tests.megapolis.sockets import Answer, Ask, asking, served
 from tests.megapolis.test_cors import ERRORS, FOREIGN
 
 BODY = b'{"name": "Sprocket"}'
@@ -42,8 +41,6 @@ ANSWERS: dict[str, tuple[str, bytes, int]] = {
     "liveness": ("GET /livez", b"", 200),
 }
 
-type Ask = Callable[..., Any]
-
 
 @pytest.fixture
 async def ask(application: Any, db: None) -> AsyncIterator[Ask]:
@@ -69,20 +66,6 @@ async def ask_from(cors_door: Any, db: None) -> AsyncIterator[Ask]:
 @pytest.fixture
 async def bearer(make_token: Any, user: Any) -> str:
     return f"Authorization: Bearer {await make_token(user)}"
-
-
-def asking(server: Any) -> Ask:
-    async def ask(start: str, *headers: str, body: bytes = b"", host: str = "127.0.0.1") -> Answer:
-        lines = [f"{start} HTTP/1.1", f"Host: {host}", *headers]
-        if body:
-            lines.append(f"Content-Length: {len(body)}")
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write("\r\n".join([*lines, "", ""]).encode() + body)
-        answer = await Client(reader, writer).answer(has_body=not start.startswith("HEAD"))
-        writer.close()
-        return answer
-
-    return ask
 
 
 def problem(answer: Answer, status: int) -> dict[str, Any]:
