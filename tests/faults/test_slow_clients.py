@@ -3,9 +3,11 @@
 import asyncio
 import socket
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -16,9 +18,10 @@ from tests.faults.service import Database, Service
 from tests.waiting import eventually
 
 NUMBER = 500
-PER_SECOND = 200
+PER_SECOND = 50
+"""New ones, so that what they ask for is little work; all are there together for five seconds."""
 GRACE = 2.0
-REQUESTS = 4000
+REQUESTS = 5000
 NOISE = 0.010
 """A p99 below this many seconds is taken for this many: the machine alone can make as much."""
 PAGE = "/widgets/?limit=100&search=%F0%9F%A7%A9"
@@ -114,7 +117,7 @@ class TestSlowClients:
     async def test_are_cut_and_do_not_slow_the_others_down(
         self, service: Service, token: str, load: Load, report: Report, kind: str
     ) -> None:
-        """The same load before and after, on the same machine, is what it is compared with."""
+        """It is compared with the same load alone, before or after, whichever was worse."""
         before = await p99_alone(service, token)
         async with load:
             cut = await CROWDS[kind](service, token)
@@ -124,8 +127,8 @@ class TestSlowClients:
         assert min(cut) > limits.RECEIVE_TIMEOUT - GRACE
         assert max(cut) < limits.RECEIVE_TIMEOUT + GRACE
         assert load.errors == {}
-        during = load.seconds(0.99)
-        assert during < 2 * max(NOISE, (before + after) / 2)
+        during = p99(load)
+        assert during < 2 * max(NOISE, before, after)
         report.add(
             f"{NUMBER} clients: {kind}",
             load,
@@ -138,4 +141,15 @@ async def p99_alone(service: Service, token: str) -> float:
     alone = Load(service.port, token)
     async with alone:
         await alone.runs(REQUESTS)
-    return alone.seconds(0.99)
+    return p99(alone)
+
+
+def p99(load: Load) -> float:
+    """That of each second, and of those the median.
+
+    Whatever else the machine does spoils some of the seconds; 500 clients would spoil all.
+    """
+    seconds = defaultdict(list)
+    for answer in load.answers:
+        seconds[int(answer.at)].append(answer.seconds)
+    return median(sorted(times)[int(len(times) * 0.99)] for times in seconds.values())
