@@ -2,8 +2,9 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,17 +33,25 @@ def blocks(page: str) -> Iterator[Block]:
         yield Block(language, text)
 
 
-def follow(page: str, checkout: Checkout) -> None:
-    """Do everything that the page says, in its order. `make run` goes on until the end of it."""
+def follow(pages: Iterable[str], checkout: Checkout) -> None:
+    """Do everything that the pages say, in their order.
+
+    `make run` goes on until a file is changed, or to the end.
+    """
     with ExitStack() as stack:
-        for block in blocks(page):
+        is_served = False
+        for block in chain(*map(blocks, pages)):
             if block == Block("sh", "make run\n"):
-                stack.enter_context(checkout.serving())
+                if not is_served:
+                    stack.enter_context(checkout.serving())
+                is_served = True
             elif block.language == "sh":
                 checkout.succeed(here(block.text, checkout))
             elif block.language == "console":
                 compare(block.text, checkout)
             elif file := FILE.match(block.text):
+                stack.close()
+                is_served = False
                 add(checkout.folder / file[1], block.text[file.end() :])
             elif block.language == "python":
                 (checkout.folder / "block.py").write_text(block.text)
