@@ -82,9 +82,11 @@ class TestGeneratedFeature:
         text = registry.read_text()
         line = f'    "{LONGEST}": "/purchase-order-lines",\n'
         assert line in text
+        folders = (path.name for path in (generated.folder / "tests").iterdir() if path.is_dir())
+        others = " ".join(f"--ignore=tests/{name}" for name in folders if name != LONGEST)
         try:
             registry.write_text(text.replace(line, ""))
-            done = generated.run("python -m pytest -q -k is_registered")
+            done = generated.run(f"python -m pytest -q -k is_registered {others}")
         finally:
             registry.write_text(text)
         assert done.returncode != 0
