@@ -29,7 +29,11 @@ class Block(NamedTuple):
 
 
 def blocks(page: str) -> Iterator[Block]:
-    for language, text in FENCE.findall((DOCS / page).read_text()):
+    """Yield what is in fences. A reader who has made gadgets before takes another name."""
+    page_text = (DOCS / page).read_text()
+    if (BASE_DIR / "gadgets").exists():
+        page_text = page_text.replace("gadget", "doodad").replace("Gadget", "Doodad")
+    for language, text in FENCE.findall(page_text):
         yield Block(language, text)
 
 

@@ -20,6 +20,8 @@ from tests.waiting import until
 LONGEST = "purchase_order_lines"
 FOLDERS_OF_LONGEST = f"{LONGEST} tests/{LONGEST}"
 PATH = "/purchase-order-lines/"
+FREE = "unheard_of_things"
+"""A name that no feature has, also where somebody has followed the guide, which makes gadgets."""
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +151,7 @@ class TestRefusal:
     def test_needs_the_formatter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(startfeature, "find_spec", lambda name: None)
         with pytest.raises(CommandError, match="ruff is needed"):
-            call_command("startfeature", "gadgets")
+            call_command("startfeature", FREE)
 
 
 class TestFailureHalfWay:
@@ -178,7 +180,7 @@ class TestFailureHalfWay:
         monkeypatch.setattr(startfeature, "OPENAPI", tmp_path / "docs" / "openapi.json")
         monkeypatch.setattr(startfeature, "_run", run)
         with pytest.raises(error):
-            call_command("startfeature", "gadgets")
+            call_command("startfeature", FREE)
         assert {path: text for path, text in snapshot(tmp_path).items() if text} == before
 
     def test_of_a_program_is_told_in_its_words(self) -> None:
