@@ -19,7 +19,7 @@ run: .env ## Serve on http://127.0.0.1:8000 with the database inside; PORT= chan
 	@exec $(MANAGE) run --reload --port $(PORT)
 
 test: .venv/installed ## Run the tests; ARGS= goes to pytest
-	@$(PYTHON_IN_VENV) -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(PYTHON_IN_VENV) -m pytest -n auto --dist worksteal -rfEs $(ARGS)
 
 faults: .venv/installed ## Break things for real and watch; takes two minutes
 	@$(PYTHON_IN_VENV) -m pytest -m "faults or not faults" -p no:randomly tests/faults $(ARGS)

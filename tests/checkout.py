@@ -18,7 +18,7 @@ from megapolis.environment import BASE_DIR
 
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv*", ".env", ".postgres", ".keys", ".static", "logs", "node_modules", ".data",
-    ".hypothesis", ".*_cache", ".artefacts", "__pycache__", ".coverage*", "results",
+    ".hypothesis", ".*_cache", ".artefacts", ".coverage*", "results",
 )  # fmt: skip
 STARTED = "Application startup complete"
 PATIENCE = 60

@@ -5,6 +5,7 @@ own on the embedded PostgreSQL. Whatever a test writes is committed, as in produ
 when it ends.
 """
 
+import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache
@@ -20,6 +21,8 @@ os.environ["ENVIRONMENT"] = "test"
 os.environ["DJANGO_SETTINGS_MODULE"] = "megapolis.settings"
 
 BASE_URL = "http://127.0.0.1"
+MOST_PROCESSES = 4
+"""Each has a database and up to ten connections; beyond four, the longest test decides."""
 
 type MakeUser = Callable[..., Awaitable[Any]]
 type MakeToken = Callable[..., Awaitable[str]]
@@ -28,6 +31,27 @@ type MakeClient = Callable[..., Awaitable[httpx.AsyncClient]]
 django.setup()
 
 pytest_plugins = [f"tests.{feature}.factories" for feature in FEATURES if feature != "accounts"]
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process per core, or only this one for tests that are named: others take time to start."""
+    if config.args_source != pytest.Config.ArgsSource.TESTPATHS:
+        return 0
+    return min(os.cpu_count() or 1, MOST_PROCESSES)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """What a newcomer would like to know while it runs."""
+    return (
+        "against PostgreSQL in .postgres/test, without the network; a dot is a test that passed, "
+        "an s one that says below what it would need"
+    )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is there before the first test stays to the end: no `gc.collect()` need look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -146,12 +170,19 @@ async def anonymous(make_client: MakeClient, db: None) -> httpx.AsyncClient:
     return await make_client()
 
 
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """Every line that is logged meanwhile, as it would be written."""
+@pytest.fixture(scope="module")
+def module_log() -> Iterator[list[str]]:
+    """What is logged in a module. To listen anew for each test would take longer than most."""
     from megapolis.logger import logger
 
     lines: list[str] = []
     sink = logger.add(lines.append, level="TRACE", format="{level} {message}\n{exception}")
     yield lines
     logger.remove(sink)
+
+
+@pytest.fixture
+def log(module_log: list[str]) -> list[str]:
+    """Every line that is logged meanwhile, as it would be written."""
+    module_log.clear()
+    return module_log

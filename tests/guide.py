@@ -2,8 +2,9 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,21 +29,33 @@ class Block(NamedTuple):
 
 
 def blocks(page: str) -> Iterator[Block]:
-    for language, text in FENCE.findall((DOCS / page).read_text()):
+    """Yield what is in fences. A reader who has made gadgets before takes another name."""
+    page_text = (DOCS / page).read_text()
+    if (BASE_DIR / "gadgets").exists():
+        page_text = page_text.replace("gadget", "doodad").replace("Gadget", "Doodad")
+    for language, text in FENCE.findall(page_text):
         yield Block(language, text)
 
 
-def follow(page: str, checkout: Checkout) -> None:
-    """Do everything that the page says, in its order. `make run` goes on until the end of it."""
+def follow(pages: Iterable[str], checkout: Checkout) -> None:
+    """Do everything that the pages say, in their order.
+
+    `make run` goes on until a file is changed, or to the end.
+    """
     with ExitStack() as stack:
-        for block in blocks(page):
+        is_served = False
+        for block in chain(*map(blocks, pages)):
             if block == Block("sh", "make run\n"):
-                stack.enter_context(checkout.serving())
+                if not is_served:
+                    stack.enter_context(checkout.serving())
+                is_served = True
             elif block.language == "sh":
                 checkout.succeed(here(block.text, checkout))
             elif block.language == "console":
                 compare(block.text, checkout)
             elif file := FILE.match(block.text):
+                stack.close()
+                is_served = False
                 add(checkout.folder / file[1], block.text[file.end() :])
             elif block.language == "python":
                 (checkout.folder / "block.py").write_text(block.text)

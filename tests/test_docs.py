@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,12 @@ RUN = {"sh", "console", "python"}
 SHOWN = {"mermaid", "text"}
 GUIDE = (DOCS / "README.md").read_text()
 OURS = ("accounts", "megapolis")
+TOGETHER = [
+    ("../README.md", "README.md", "authentication.md", "operations.md", "testing.md"),
+    ("database.md",),
+    ("features.md",),
+]
+"""Pages that are read one after the other, in one clone. TypeScript has a test of its own."""
 CALLED_BY_MAKE = {"export_openapi_schema"}
 """`make openapi` is how people call it."""
 
@@ -33,11 +39,14 @@ def checkout() -> Iterator[Checkout]:
 
 
 class TestBlocks:
-    @pytest.mark.parametrize("page", [page for page in PAGES if page != "clients.md"])
-    def test_do_what_they_say(self, page: str, checkout: Checkout) -> None:
-        needs_database = "manage.py" in "".join(block.text for block in blocks(page))
-        with checkout.with_database() if needs_database else nullcontext():
-            follow(page, checkout)
+    @pytest.mark.parametrize("pages", TOGETHER, ids=" ".join)
+    def test_do_what_they_say(self, pages: tuple[str, ...], checkout: Checkout) -> None:
+        with checkout.with_database():
+            follow(pages, checkout)
+
+    def test_are_on_pages_that_are_tested(self) -> None:
+        tested = {"clients.md", *chain(*TOGETHER)}
+        assert [page for page in PAGES if page not in tested and list(blocks(page))] == []
 
     def test_are_all_of_a_language_that_is_tested(self) -> None:
         for page in PAGES:

@@ -72,6 +72,7 @@ def served() -> Iterator[str]:
         env={
             **os.environ,
             "ENVIRONMENT": "test",
+            "DJANGO_SETTINGS_MODULE": "tests.admin.settings",
             "DATABASE_URL": url,
             "SECRET_KEY": environment.SECRET_KEY,
             "JWT_SECRET_KEY": environment.JWT_SECRET_KEY,
@@ -123,7 +124,7 @@ class Desk:
         assert await self.page.evaluate(CUT_OFF) == [], f"{name} does not fit a {self.width}"
 
     async def enter(self, user: Any) -> None:
-        """Be signed in already: hashing a password takes a second."""
+        """Be signed in already."""
         session = await orm(lambda: session_of(user))
         name, path = settings.SESSION_COOKIE_NAME, "/admin/"
         cookie = {"name": name, "value": session, "domain": "127.0.0.1", "path": path}

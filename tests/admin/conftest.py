@@ -11,6 +11,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.core.cache import cache
 from django.db import connections
 
+from tests.admin.settings import PASSWORD_HASHERS
 from tests.conftest import MakeClient
 
 PASSWORD = "correct horse battery staple"
@@ -81,7 +82,7 @@ def door(db: None, django_db_blocker: Any) -> Iterator[None]:
 
 @pytest.fixture
 def quick_passwords(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.PASSWORD_HASHERS = PASSWORD_HASHERS
 
 
 @pytest.fixture

@@ -29,7 +29,11 @@ def service(browser: Browser, pool: None) -> Iterator[str]:
 
 @pytest.fixture(params=WIDTHS)
 async def desk(
-    request: pytest.FixtureRequest, service: str, browser: Browser, door: None
+    request: pytest.FixtureRequest,
+    service: str,
+    browser: Browser,
+    door: None,
+    quick_passwords: None,
 ) -> AsyncIterator[Desk]:
     """A desk at which nobody has signed in. Its console has to stay silent."""
     width, height = WIDTHS[request.param]
@@ -41,7 +45,7 @@ async def desk(
 
 
 @pytest.fixture
-async def root(desk: Desk, make_staff: MakeStaff, quick_passwords: None) -> Desk:
+async def root(desk: Desk, make_staff: MakeStaff) -> Desk:
     """A desk at which a superuser sits."""
     await desk.enter(await make_staff("root@example.com", superuser=True))
     return desk

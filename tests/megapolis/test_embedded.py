@@ -58,17 +58,29 @@ def running() -> Iterator[EmbeddedServer]:
         server.stop()
 
 
-@pytest.fixture
-def folder(place: Path) -> Path:
-    return place / "server"
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Where a server is that does not run. Creating one takes longer than most of the tests."""
+    with temporary() as place:
+        server = EmbeddedServer(Path(place) / "server", durable=False)
+        server.start()
+        server.stop()
+        yield server.folder
 
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[EmbeddedServer]:
     server = EmbeddedServer(folder, durable=False)
     yield server
-    if folder.exists():
-        server.stop()
+    server.stop()
+
+
+@pytest.fixture
+def new_server(place: Path) -> Iterator[EmbeddedServer]:
+    """One that was never started."""
+    server = EmbeddedServer(place / "server", durable=False)
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -149,10 +161,10 @@ class TestStart:
         finally:
             server.stop()
 
-    def test_recovers_from_a_creation_that_was_cut_short(self, server: EmbeddedServer) -> None:
-        (server.folder / "new").mkdir(parents=True)
-        (server.folder / "new" / "PG_VERSION").write_text("18")
-        connect(server.start()).close()
+    def test_recovers_from_a_creation_that_was_cut_short(self, new_server: EmbeddedServer) -> None:
+        (new_server.folder / "new").mkdir(parents=True)
+        (new_server.folder / "new" / "PG_VERSION").write_text("18")
+        connect(new_server.start()).close()
 
 
 class TestStop:
@@ -170,10 +182,10 @@ class TestStop:
         server = EmbeddedServer(folder, durable=True)
         try:
             with connect(server.start()) as connection:
-                connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
+                connection.execute("CREATE TABLE survivor AS SELECT 7 AS number")
             server.stop("immediate")
             with connect(server.start()) as connection:
-                assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
+                assert connection.execute("SELECT number FROM survivor").fetchone() == (7,)
         finally:
             server.stop()
 
@@ -226,20 +238,20 @@ class TestSharing:
 
 
 class TestErrors:
-    def test_names_the_missing_package(
-        self, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_names_the_missing_package(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "find_spec", lambda name: None)
         with pytest.raises(EmbeddedError, match="set DATABASE_URL, or install"):
-            server.start()
+            EmbeddedServer(place / "server").start()
 
-    def test_names_the_log_of_a_server_that_does_not_start(self, server: EmbeddedServer) -> None:
-        server.start()
-        server.stop()
-        (server.data / "PG_VERSION").write_text("9")
+    def test_names_the_log_of_a_server_that_does_not_start(
+        self, new_server: EmbeddedServer
+    ) -> None:
+        new_server.start()
+        new_server.stop()
+        (new_server.data / "PG_VERSION").write_text("9")
         with pytest.raises(EmbeddedError, match=r"did not start; its log is .*server\.log"):
-            server.start()
-        assert "9" in server.log.read_text()
+            new_server.start()
+        assert "9" in new_server.log.read_text()
 
     def test_names_the_folder_that_cannot_be_written(self, place: Path) -> None:
         (place / "file").touch()

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from megapolis import embedded, environment, limits
-from megapolis.apps import own_apps
+from megapolis.reload import reload_on_change
 
 
 class Command(BaseCommand):
@@ -36,14 +36,12 @@ class Command(BaseCommand):
             _start_database()
         if environment.ENVIRONMENT == "development":
             self._greet(host, port)
-        uvicorn.run(
+        serve = reload_on_change if reload else uvicorn.run
+        serve(
             "megapolis.asgi:application",
             host=host,
             port=port,
-            reload=reload,
-            # Of its own accord uvicorn would watch the virtual environment, too.
-            reload_dirs=[config.path for config in own_apps()] if reload else None,
-            workers=None if reload else workers,
+            workers=workers,
             loop="uvloop",
             http="megapolis.protocol:PatientProtocol",
             ws="none",

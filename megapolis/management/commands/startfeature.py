@@ -18,7 +18,7 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
 from django.core.management.commands import startapp
 
-from megapolis import features
+from megapolis import environment, features
 from megapolis.environment import BASE_DIR
 from megapolis.feature_template import FOLDERS, NameClash, Names, render
 
@@ -65,10 +65,10 @@ class Command(startapp.Command):
             _register(names)
             _run("manage.py", "export_openapi_schema", "--output", str(OPENAPI))
         folders = " and ".join(f"{folder.relative_to(BASE_DIR)}/" for folder in _folders(names))
+        condition = "" if _migrate() else " after `python manage.py initdb`"
         self.stdout.write(
-            f"Created {folders}. {names.path}/ answers after `python manage.py migrate`.\n"
-            f"Next: `make test ARGS=tests/{names.plural}`; docs/features.md explains each file. "
-            "If `make run` is running, start it again."
+            f"Created {folders}. {names.path}/ answers{condition}.\n"
+            f"Next: `make test ARGS=tests/{names.plural}`; docs/features.md explains each file."
         )
 
     def _validate(self, names: Names) -> None:
@@ -175,6 +175,16 @@ def _register(names: Names) -> None:
     last = f'"{path}",\n'
     line = f'    "{names.plural}": "{names.path}",\n'
     REGISTRY.write_text(text.replace(last, last + line), encoding="utf-8")
+
+
+def _migrate() -> bool:
+    """Make its table in the database of development; in others that is for a person to decide."""
+    if environment.ENVIRONMENT != "development":
+        return False
+    done = subprocess.run(
+        [sys.executable, "manage.py", "initdb"], cwd=BASE_DIR, check=False, capture_output=True
+    )
+    return done.returncode == 0
 
 
 def _run(*arguments: str) -> None:
