@@ -165,6 +165,9 @@ async def fetch(sql: bytes, arguments: Sequence[Any], *, reads: bool) -> list[Ro
         except psycopg.Error as exc:
             if not await _may_repeat(connection, exc, reads=reads):
                 raise
+            if not connection.closed:
+                # Here its plans are forgotten; those of another connection may be stale, too.
+                return await connection.fetch(sql, arguments)
         finally:
             pool.give_back(connection)
         connection = await pool.take()
