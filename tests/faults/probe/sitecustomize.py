@@ -30,6 +30,7 @@ def show(number: int, frame: object) -> None:
         "tasks": [getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks()],
         "in_flight": doors.api_door.admission.in_flight + doors.staff_admission.in_flight,
         "connections": pool._size,
+        "open": sum(not connection.closed for connection in pool._idle),
         "idle": len(pool._idle),
         "waiting": len(pool._waiting),
     }
