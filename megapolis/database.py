@@ -104,6 +104,11 @@ def is_exhausted() -> bool:
     return _pool is not None and _pool.is_exhausted
 
 
+def has_idle_connection() -> bool:
+    """Whether a request that needs a connection would not have to wait for it."""
+    return _pool is None or _pool.available > 0
+
+
 @asynccontextmanager
 async def connected() -> AsyncIterator[None]:
     """Have the pool open in a script, a command or a test. Where it is open, nothing happens."""
