@@ -25,10 +25,10 @@ def show(number: int, frame: object) -> None:
         return
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Who asks does so until there is an answer.
     gc.collect()  # A task whose exception nobody has retrieved is told of when it is collected.
-    doors = sys.modules["megapolis.asgi"]
+    admission = sys.modules["megapolis.admission"]
     seen = {
         "tasks": [getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks()],
-        "in_flight": doors.api_door.admission.in_flight + doors.staff_admission.in_flight,
+        "in_flight": admission.api.in_flight + admission.staff.in_flight,
         "connections": pool._size,
         "open": sum(not connection.closed for connection in pool._idle),
         "idle": len(pool._idle),
