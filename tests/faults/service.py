@@ -138,6 +138,7 @@ def configuration(*, database_url: str, supabase_url: str, folder: Path) -> dict
         "DATABASE_URL": database_url,
         "SUPABASE_URL": supabase_url,
         "LOG_DIR": str(folder / "logs"),
+        "API_DOCS_ENABLED": "true",  # The largest answer, for clients that read slowly.
         "PYTHONPATH": str(Path(__file__).parent / "probe"),
         "PROBE_FOLDER": str(folder),
     }
