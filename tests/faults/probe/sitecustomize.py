@@ -7,6 +7,7 @@ authority from its environment.
 """
 
 import asyncio
+import ctypes
 import gc
 import json
 import os
@@ -25,6 +26,7 @@ def show(number: int, frame: object) -> None:
         return
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Who asks does so until there is an answer.
     gc.collect()  # A task whose exception nobody has retrieved is told of when it is collected.
+    ctypes.CDLL(None).malloc_trim(0)  # What malloc keeps for later, nobody holds.
     admission = sys.modules["megapolis.admission"]
     seen = {
         "tasks": [getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks()],
