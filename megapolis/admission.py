@@ -37,9 +37,13 @@ class Admission:
 
     def __exit__(self, *_: object) -> None:
         self.in_flight -= 1
-        if self.refused and self.in_flight < self.limit // 2:
+        if self.refused and self.has_room():
             logger.warning("Not overloaded any more; {} requests were refused", self.refused)
             self.refused = 0
+
+    def has_room(self) -> bool:
+        """Whether an overload is over, and not only for the moment."""
+        return self.in_flight < self.limit // 2
 
     def refuses(self, headers: Headers) -> bool:
         """Whether a request with these headers is not to be worked on."""
@@ -55,6 +59,10 @@ class Admission:
 
 class ApiAdmission(Admission):
     """Refuses those, too, who are sure to need a database that has too many waiting already."""
+
+    def has_room(self) -> bool:
+        """Whether the overload is over, that of the database too."""
+        return super().has_room() and database.has_idle_connection()
 
     def refuses(self, headers: Headers) -> bool:
         """Whether it is full, or there is a token and nowhere to look its owner up."""

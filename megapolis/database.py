@@ -104,6 +104,11 @@ def is_exhausted() -> bool:
     return _pool is not None and _pool.is_exhausted
 
 
+def has_idle_connection() -> bool:
+    """Whether a request that needs a connection would not have to wait for it."""
+    return _pool is None or _pool.available > 0
+
+
 @asynccontextmanager
 async def connected() -> AsyncIterator[None]:
     """Have the pool open in a script, a command or a test. Where it is open, nothing happens."""
@@ -165,6 +170,9 @@ async def fetch(sql: bytes, arguments: Sequence[Any], *, reads: bool) -> list[Ro
         except psycopg.Error as exc:
             if not await _may_repeat(connection, exc, reads=reads):
                 raise
+            if not connection.closed:
+                # Here its plans are forgotten; those of another connection may be stale, too.
+                return await connection.fetch(sql, arguments)
         finally:
             pool.give_back(connection)
         connection = await pool.take()

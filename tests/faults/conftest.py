@@ -1,10 +1,11 @@
-"""What the fault suite stands on, and the table that it prints.
+"""What the fault suite stands on.
 
 `make faults` runs all of it; `make test` runs what is not marked `faults`.
 """
 
-import re
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,42 +13,22 @@ from typing import Any
 import pytest
 
 from megapolis import environment
+from tests.faults.invariants import Rest, invariants
+from tests.faults.keys import KEYS_PATH, KeyServer
 from tests.faults.load import CUT, REFUSED, Client, Load
-from tests.faults.service import Database, Service, configuration, make_token, running
+from tests.faults.report import Report as Report
+from tests.faults.report import table
+from tests.faults.service import (
+    WORKERS,
+    Database,
+    Service,
+    configuration,
+    make_token,
+    running,
+)
 from tests.processes import manage
-from tests.waiting import eventually, eventually_equals
 
-NAMES = {CUT: "cut", REFUSED: "refused"}
-NEVER = re.compile(r"Task exception was never retrieved|Exception in ASGI|Traceback|RuntimeWarning")
-
-Row = tuple[str, int, str, str]
-rows: list[Row] = []
-
-
-class Report:
-    """Takes the rows of the table."""
-
-    def add(self, fault: str, load: Load, *, recovery: float | None = None, note: str = "") -> None:
-        """Add what a load has seen of a fault, and the seconds until the next success after it."""
-        self.line(fault, len(load.answers), described(load), recovery=recovery, note=note)
-
-    def line(
-        self,
-        fault: str,
-        requests: int,
-        errors: str,
-        *,
-        recovery: float | None = None,
-        note: str = "",
-    ) -> None:
-        """Add a row."""
-        told = "–" if recovery is None else f"{recovery:.2f} s"
-        rows.append((fault, requests, errors, f"{told}{', ' * bool(note)}{note}"))
-
-
-def described(load: Load) -> str:
-    counted = sorted(load.errors.items())
-    return ", ".join(f"{number} × {NAMES.get(status, status)}" for status, number in counted) or "0"
+type Serve = Callable[..., AbstractAsyncContextManager[Service]]
 
 
 @pytest.fixture(scope="session")
@@ -56,25 +37,33 @@ def report() -> Report:
 
 
 @pytest.fixture(scope="session")
-def given(database: Database) -> dict[str, str]:
-    """The environment of the service."""
-    return configuration(database.url)
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyServer]:
+    """Without the keys of the Supabase project, which production must have, nobody is ready."""
+    with KeyServer(tmp_path_factory.mktemp("probe")) as keys:
+        yield keys
 
 
 @pytest.fixture(scope="session")
 def database() -> Iterator[Database]:
-    """A PostgreSQL that is stopped, frozen and filled, with the tables in it."""
+    """A PostgreSQL that is stopped, frozen and filled."""
     folder = environment.BASE_DIR / ".postgres"
     folder.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix="faults-") as name:
         database = Database(Path(name))
         try:
-            done = manage("migrate", given=configuration(database.url), timeout=60)
-            assert done.returncode == 0, done.stderr
             yield database
         finally:
             database.server.start()
             database.server.stop("immediate")
+
+
+@pytest.fixture(scope="session")
+def given(keys: KeyServer, database: Database) -> dict[str, str]:
+    """The environment of the service. The tables are there."""
+    given = configuration(database_url=database.url, supabase_url=keys.url, folder=keys.folder)
+    done = manage("migrate", given=given, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return given
 
 
 @pytest.fixture(scope="session")
@@ -91,19 +80,50 @@ def shared_service(
         yield service
 
 
+@pytest.fixture(scope="session")
+async def rest(shared_service: Service, keys: KeyServer, token: str) -> Rest:
+    """What a worker holds that has worked, and has nothing to do."""
+    async with Load(shared_service.port, token) as load:
+        await load.runs(400)
+    async with asyncio.timeout(20):
+        # Each worker fetches the keys when it is asked, and nobody chooses whom he asks.
+        while keys.count(KEYS_PATH) < WORKERS:
+            await asyncio.gather(*(ready(shared_service) for _ in range(16)))
+    return await asyncio.to_thread(Rest.of, shared_service)
+
+
 @pytest.fixture
 async def service(
-    shared_service: Service, database: Database, token: str
+    shared_service: Service, database: Database, token: str, rest: Rest
 ) -> AsyncIterator[Service]:
-    """The service as it should be before a fault, and checked to be so again after it."""
-    position = len(shared_service.log)
-    async with Client(shared_service.port, token) as client:
-        assert (await client.ask("GET", "/widgets/")).status == 200
+    """The service, which must be as it was when the test is over."""
+    async with invariants(shared_service, database, token, rest):
         yield shared_service
-        await eventually_equals(lambda: client.status("/widgets/"), 200)
-    await eventually(lambda: database.backends("idle in transaction%") == 0)
-    await eventually(lambda: database.backends("active") == 0)
-    assert not NEVER.search(shared_service.log[position:]), shared_service.log[position:]
+
+
+@pytest.fixture
+def serve(
+    given: dict[str, str], tmp_path: Path, database: Database, token: str, rest: Rest
+) -> Serve:
+    """`async with serve() as service`: one of the test's own, held to the same.
+
+    The arguments are those of `running`.
+    """
+
+    @asynccontextmanager
+    async def serve(
+        changes: dict[str, str] | None = None, **options: Any
+    ) -> AsyncIterator[Service]:
+        with running(given | (changes or {}), tmp_path, **options) as service:
+            async with invariants(service, database, token, rest):
+                yield service
+
+    return serve
+
+
+async def ready(service: Service) -> int:
+    async with Client(service.port) as client:
+        return await client.status("/readyz")
 
 
 @pytest.fixture
@@ -115,10 +135,16 @@ def load(service: Service, token: str, database: Database) -> Iterator[Load]:
 
 
 def check(load: Load, database: Database) -> None:
-    """Nothing acknowledged is lost, and every error is one that says "come again"."""
+    """Nothing acknowledged is lost, nothing half there, and every error says "come again"."""
     assert load.answers
-    stored = {name for (name,) in database.execute("SELECT name FROM widgets_widget")}
-    assert load.acknowledged <= stored
+    rows = database.execute(
+        "SELECT name, id, owner_id, created_at = updated_at FROM widgets_widget "
+        "WHERE starts_with(name, %s)",
+        load.prefix,
+    )
+    stored = {name: (number, owner) for name, number, owner, _ in rows}
+    assert load.acknowledged.items() <= stored.items()
+    assert all(owner and is_as_created for _, _, owner, is_as_created in rows)
     assert set(load.errors) <= {CUT, REFUSED, 503}
     for answer in load.answers:
         assert answer.status != 503 or answer.headers["retry-after"] == "1"
@@ -129,12 +155,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if not rows:
+    if not (text := table()):
         return
-    head = "| fault | requests | errors seen | recovery |\n| --- | ---: | --- | --- |"
-    table = "\n".join([head, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
-    terminalreporter.write_line(f"\n{table}\n")
+    terminalreporter.write_line(f"\n{text}\n")
     page = environment.BASE_DIR / "docs" / "faults.md"
     if config.getoption("write_faults"):
         introduction = page.read_text().partition("| fault |")[0]
-        page.write_text(f"{introduction}{table}\n")
+        page.write_text(f"{introduction}{text}\n")

@@ -108,9 +108,9 @@ class Load:
         self.clients = clients
         self._interval = clients / per_second if per_second else 0.0
         self.answers: list[Answer] = []
-        self.acknowledged: set[str] = set()
+        self.acknowledged: dict[str, tuple[int, int]] = {}
         self.stopped = False
-        self._prefix = token_hex(4)
+        self.prefix = token_hex(4)
         self._numbers = count()
 
     async def __aenter__(self) -> Self:
@@ -151,17 +151,22 @@ class Load:
         times = sorted(answer.seconds for answer in self.answers)
         return times[min(len(times) - 1, int(len(times) * share))]
 
+    def next_success(self, since: float) -> float:
+        """When the first request that succeeded after this was answered."""
+        return min(x.at for x in self.answers if 200 <= x.status < 300 and x.at >= since)
+
     async def _work(self) -> None:
         async with Client(self.port, self.token) as client:
             due = time.monotonic() + self._interval * random()
             while not self.stopped:
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 due = max(due + self._interval, time.monotonic() - 1)
-                name = f"{self._prefix}-{next(self._numbers)}"
+                name = f"{self.prefix}-{next(self._numbers)}"
                 created = await client.ask("POST", "/widgets/", {"name": name})
                 self.answers.append(created)
                 if created.status == 201:
-                    self.acknowledged.add(name)
+                    widget = created.json()
+                    self.acknowledged[widget["name"]] = (widget["id"], widget["owner_id"])
                     path = created.headers["location"]
                     self.answers.append(await client.ask("GET", path))
                 elif created.status <= CUT:

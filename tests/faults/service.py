@@ -85,11 +85,22 @@ class Database:
 class Service:
     """`manage.py run`, running."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", *, port: int, log: Path) -> None:
+    def __init__(
+        self,
+        process: "subprocess.Popen[bytes]",
+        *,
+        port: int,
+        log: Path,
+        probe: Path,
+        number: int = WORKERS,
+    ) -> None:
+        """`number` is that of its workers; in `probe` they write what is under way in them."""
         self.process = process
         self.port = port
         self.log_file = log
         self.temporary_folder = log.parent / "temporary"
+        self.probe = probe
+        self.number = number
 
     @property
     def log(self) -> str:
@@ -102,6 +113,8 @@ class Service:
 
     def workers(self) -> list[int]:
         """The processes that serve."""
+        if self.number == 1:
+            return [self.process.pid]
         return [pid for pid in children(self.process.pid) if "spawn_main" in command(pid)]
 
     def descriptors(self) -> int:
@@ -116,14 +129,19 @@ class Service:
         return sum(map(int, pages)) * os.sysconf("SC_PAGE_SIZE") // 1_000_000
 
 
-def configuration(database_url: str, **given: str) -> dict[str, str]:
-    """Return an environment that needs no Supabase project, and is otherwise production's."""
+def configuration(*, database_url: str, supabase_url: str, folder: Path) -> dict[str, str]:
+    """Return an environment as in production. The log and what the probe sees is in the folder."""
     return {
-        "ENVIRONMENT": "test",
+        "ENVIRONMENT": "production",
         "SECRET_KEY": secrets.token_urlsafe(48),
         "JWT_SECRET_KEY": secrets.token_urlsafe(48),
+        "ALLOWED_HOSTS": "127.0.0.1",
         "DATABASE_URL": database_url,
-        **given,
+        "SUPABASE_URL": supabase_url,
+        "LOG_DIR": str(folder / "logs"),
+        "API_DOCS_ENABLED": "true",  # The largest answer, for clients that read slowly.
+        "PYTHONPATH": str(Path(__file__).parent / "probe"),
+        "PROBE_FOLDER": str(folder),
     }
 
 
@@ -160,7 +178,9 @@ def running(
             stderr=file if stderr is None else stderr,
         ) as process,
     ):
-        service = Service(process, port=port, log=log)
+        service = Service(
+            process, port=port, log=log, probe=Path(given["PROBE_FOLDER"]), number=workers
+        )
         try:
             if wait:
                 until(lambda: service.log.count(STARTED) >= workers, within=60)

@@ -4,23 +4,19 @@ import os
 import resource
 from pathlib import Path
 
-from tests.faults.conftest import Report
+import pytest
+
+from tests.faults.conftest import Report, Serve
 from tests.faults.load import Client
-from tests.faults.service import Database, running
 from tests.waiting import eventually_equals
 
 
 class TestFullDisk:
     async def test_of_the_log_is_not_noticed_and_logging_resumes(
-        self,
-        given: dict[str, str],
-        token: str,
-        tmp_path: Path,
-        database: Database,
-        report: Report,
+        self, serve: Serve, token: str, tmp_path: Path, report: Report
     ) -> None:
         log = tmp_path / "megapolis.log"
-        with running(given | {"LOG_DIR": str(tmp_path)}, tmp_path, workers=1) as service:
+        async with serve({"LOG_DIR": str(tmp_path)}, workers=1) as service:
             async with Client(service.port, token) as client:
                 unlimited = resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE)
                 # From now on each write to a file fails, as on a full disk.
@@ -36,12 +32,11 @@ class TestFullDisk:
             report.line("log disk full, then not", 40, "0", note="logging resumes")
 
 
+@pytest.mark.faults
 class TestClosedStandardError:
-    async def test_is_not_noticed(
-        self, given: dict[str, str], token: str, tmp_path: Path, report: Report
-    ) -> None:
+    async def test_is_not_noticed(self, serve: Serve, token: str, report: Report) -> None:
         reader, writer = os.pipe()
-        with running(given, tmp_path, workers=1, stderr=writer, wait=False) as service:
+        async with serve(workers=1, stderr=writer, wait=False) as service:
             os.close(writer)
             async with Client(service.port, token) as client:
                 await eventually_equals(lambda: client.status("/readyz"), 200)

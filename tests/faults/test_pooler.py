@@ -5,13 +5,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Report, check
-from tests.faults.load import Client, Load
-from tests.faults.service import Database, running
+from tests.faults.conftest import Report, Serve, check
+from tests.faults.load import Load
+from tests.faults.service import Database
 from tests.waiting import until
 
 PROGRAM = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
@@ -68,20 +67,13 @@ def answers(port: int) -> bool:
 @pytest.mark.faults
 class TestPooler:
     async def test_serves_without_prepared_statements(
-        self,
-        given: dict[str, str],
-        pooler: str,
-        token: str,
-        tmp_path: Path,
-        database: Database,
-        report: Report,
+        self, serve: Serve, pooler: str, token: str, database: Database, report: Report
     ) -> None:
-        through = given | {"DATABASE_URL": pooler, "DATABASE_PREPARED_STATEMENTS": "false"}
-        with running(through, tmp_path) as service:
+        through = {"DATABASE_URL": pooler, "DATABASE_PREPARED_STATEMENTS": "false"}
+        async with serve(through) as service:
             load = Load(service.port, token)
-            async with load, Client(service.port) as client:
+            async with load:
                 await load.runs(500)
-                ready = await client.ask("GET", "/readyz")
                 database.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                     "WHERE backend_type = 'client backend' AND application_name <> 'the test'"
@@ -89,12 +81,10 @@ class TestPooler:
                 terminated = time.monotonic()
                 await load.runs(200)
 
-        assert ready.status == 200
         assert set(load.errors) <= {503}
         check(load, database)
-        recovery = min(x.at for x in load.answers if x.status == 201 and x.at > terminated)
         report.add(
             "PgBouncer in transaction mode, its connections terminated",
             load,
-            recovery=recovery - terminated,
+            recovery=load.next_success(terminated) - terminated,
         )

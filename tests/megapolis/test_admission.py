@@ -94,6 +94,25 @@ class TestExhaustedPool:
         assert refused.problem["detail"] == "Too many requests at once"
         assert (await Exchange("/async").run(door)).status == 200
 
+    async def test_is_told_once_however_many_others_are_answered_meanwhile(
+        self, door: Any, open_pool: Any, monkeypatch: pytest.MonkeyPatch, log: list[str]
+    ) -> None:
+        monkeypatch.setattr(limits, "DATABASE_QUEUE", 0)
+        pool = await open_pool(size=1)
+        token = {"authorization": "Bearer of somebody"}
+        connection = await pool.take()
+
+        for _ in range(20):
+            await Exchange("/async", headers=token).run(door)
+            await Exchange("/async").run(door)
+        pool.give_back(connection)
+        await Exchange("/async").run(door)
+
+        assert [line for line in log if "verload" in line] == [
+            "WARNING Overloaded: 0 requests of the API are in flight\n\n",
+            "WARNING Not overloaded any more; 20 requests were refused\n\n",
+        ]
+
 
 class TestSlowClients:
     async def test_do_not_count_before_their_request_is_here(self, door: Any) -> None:

@@ -44,10 +44,10 @@ async def terminate(observer: Any, *, when: str = "true") -> int:
     return len(await cursor.fetchall())
 
 
-async def until_blocked(observer: Any) -> None:
-    """Return when a statement of the pool waits for a lock, or sleeps."""
+async def until_blocked(observer: Any, *, number: int = 1) -> None:
+    """Return when so many statements of the pool wait for a lock, or sleep."""
     async with asyncio.timeout(PATIENCE):
-        while not await (await observer.execute(BLOCKED)).fetchall():  # noqa: ASYNC110 - no signal
+        while len(await (await observer.execute(BLOCKED)).fetchall()) < number:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
@@ -146,6 +146,28 @@ class TestPlan:
 
         async with database.transaction():
             assert await everything.all() == []
+
+    async def test_that_is_stale_on_every_connection_is_made_again_on_the_one_in_use(
+        self, open_pool: Any, observer: Any
+    ) -> None:
+        """Given back meanwhile, it would go to the next who waits, and leave a stale one."""
+        pool = await open_pool(size=2)
+        await pool.filled()
+        await asyncio.gather(everything.all(), everything.all())
+        await observer.execute("ALTER TABLE samples ALTER number TYPE bigint")
+        await observer.execute("SELECT pg_advisory_lock(1), pg_advisory_lock(2)")
+        locked = (b"SELECT pg_advisory_lock_shared(1)", b"SELECT pg_advisory_lock_shared(2)")
+
+        first = asyncio.create_task(database.fetch(locked[0], [], reads=True))
+        await until_blocked(observer)
+        read = asyncio.create_task(everything.all())
+        second = asyncio.create_task(database.fetch(locked[1], [], reads=True))
+        await until_blocked(observer, number=2)
+        await observer.execute("SELECT pg_advisory_unlock(1)")
+
+        assert await read == []
+        await observer.execute("SELECT pg_advisory_unlock(2)")
+        await asyncio.gather(first, second)
 
     async def test_that_somebody_dropped_is_made_again(self, open_pool: Any) -> None:
         await open_pool(size=1)
