@@ -80,9 +80,9 @@ KEEP_ALIVE: Final = read.integer(
 
 IN_FLIGHT: Final = read.integer(
     "IN_FLIGHT",
-    "Requests that a worker works on at once (1 to 100000, default 400). "
-    "At 0.3 ms each, the last waits 120 ms.",
-    default=400,
+    "Requests that a worker works on at once (1 to 100000, default 300). "
+    "At 0.3 ms each, the last waits 90 ms.",
+    default=300,
     minimum=1,
     maximum=100_000,
 )
@@ -113,9 +113,9 @@ DATABASE_WAIT: Final = read.integer(
 )
 DATABASE_QUEUE: Final = read.integer(
     "DATABASE_QUEUE",
-    "Requests of a worker that wait for a connection (1 to 100000, default 350). "
+    "Requests of a worker that wait for a connection (1 to 100000, default 280). "
     "Fewer than IN_FLIGHT, for some need no database.",
-    default=350,
+    default=280,
     minimum=1,
     maximum=100_000,
 )

@@ -18,7 +18,8 @@ from megapolis.plain import PlainAnswer, Send
 LINGER: Final = 2.0
 """Seconds that a refused client has to read its answer, while what it sends is dropped."""
 REFUSED_PAUSE: Final = 0.02
-"""Seconds for which a refused client is not heard, or one who asks again at once takes all time."""
+"""Seconds for which a client is not heard that was refused and asks again within twice that. A few
+such clients would take all the time there is."""
 NOT_API: Final = (b"/admin", b"/static", b"/livez", b"/readyz")
 """Where requests have a limit of their own, or none."""
 
@@ -33,6 +34,7 @@ class PatientProtocol(HttpToolsProtocol):
     _is_receiving = False
     _is_in_head = False
     _is_refused = _is_shed = False
+    _shed_at = 0.0
     _chunk_bytes = _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -159,8 +161,11 @@ class PatientProtocol(HttpToolsProtocol):
         self._is_shed = True
         self._write(admission.api.refusal(self.headers))
         super().on_response_complete()
-        self.flow.pause_reading()
-        self.loop.call_later(REFUSED_PAUSE, self.flow.resume_reading)
+        now = self.loop.time()
+        if now - self._shed_at < REFUSED_PAUSE * 2:
+            self.flow.pause_reading()
+            self.loop.call_later(REFUSED_PAUSE, self.flow.resume_reading)
+        self._shed_at = now
 
     def _refuse(self, refusal: PlainAnswer) -> None:
         """Write the answer past the application, unless it would be taken for another's."""
