@@ -74,9 +74,10 @@ async def readers_of_nothing(service: Service, token: str) -> list[float]:
             reader.setblocking(False)
             await loop.sock_connect(reader, ("127.0.0.1", service.port))
             await loop.sock_sendall(reader, requests)
-            started[reader.getsockname()[1]] = time.monotonic()
+            last = reader.getsockname()[1]
+            started[last] = time.monotonic()
             await asyncio.sleep(1 / PER_SECOND)
-        await eventually(lambda: started.keys() <= held(service))
+        await eventually(lambda: last in held(service))
         while started and time.monotonic() - max(started.values()) < 30:
             await asyncio.sleep(0.25)
             gone = started.keys() - held(service)
