@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 LOOK_EVERY: Final = 1.0
@@ -25,15 +26,17 @@ class LogFile:
         self._path = path
         self._max_bytes = max_bytes
         self._kept = kept
+        self._lock = Lock()
         self._open()
 
     def write(self, line: str) -> None:
         """Append it in one piece, so that the lines of several processes do not mix."""
-        if time.monotonic() >= self._look_at:
-            self._look()
         data = line.encode(errors="backslashreplace")
-        while data:
-            data = data[os.write(self._file, data) :]
+        with self._lock:
+            if time.monotonic() >= self._look_at:
+                self._look()
+            while data:
+                data = data[os.write(self._file, data) :]
 
     def stop(self) -> None:
         """Close it; Loguru does that with a sink that it no longer needs."""

@@ -13,6 +13,7 @@ import re
 import sys
 import traceback
 from contextvars import ContextVar
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -26,10 +27,7 @@ from megapolis.log_file import LogFile
 if TYPE_CHECKING:
     from loguru import Message, Record
 
-__all__ = ["access_logger", "configure_logging", "logger", "redact", "request_id"]
-
-access_logger = logger.bind(log="access")
-"""Writes the line of each request: to the files only, where there are files."""
+__all__ = ["configure_logging", "log_access", "logger", "redact", "request_id"]
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
@@ -39,6 +37,7 @@ LINE = (
 )
 QUIET = ("asyncio", "hpack", "httpcore", "httpx")
 FILE_BYTES, FILES = 50_000_000, 10
+ACCESS_LEVEL = "INFO"
 SECRET_LENGTH = 12
 
 
@@ -78,48 +77,74 @@ def redact(text: str) -> str:
     return text
 
 
+access_file: LogFile | None = None
+
+
+def log_access(method: str | None, path: str, status: int, milliseconds: float) -> None:
+    """Write the line of a request: to the file only, where there is one.
+
+    There it goes past Loguru, which takes most of what a line costs (benchmarks/README.md).
+    """
+    message = f"{method} {path} {status} {milliseconds:.1f} ms"
+    if access_file is None:
+        logger.opt(depth=1).log(ACCESS_LEVEL, "{}", message)
+        return
+    event = {
+        "time": str(datetime.now().astimezone()),
+        "level": ACCESS_LEVEL,
+        "logger": "access",
+        "message": clean(message),
+        "request_id": request_id.get(),
+    }
+    try:
+        access_file.write(orjson.dumps(event).decode() + "\n")
+    except OSError:
+        logger.opt(depth=1).log(ACCESS_LEVEL, "{}", message)  # at least to stderr
+
+
 def configure_logging() -> None:
     """Send everything to stderr, and with LOG_DIR to JSON files as well. Safe to repeat."""
+    global access_file
     logger.configure(handlers=[], patcher=prepare)
-    files = add_files(environment.LOG_DIR) if environment.LOG_DIR else False
-    development = environment.ENVIRONMENT == "development"
+    level, development = environment.LOG_LEVEL, environment.ENVIRONMENT == "development"
     logger.add(
         write_to_stderr,
-        level=environment.LOG_LEVEL,
+        level=level,
         format=LINE,
-        filter=is_not_access if files else None,
         colorize=sys.stderr.isatty(),
         backtrace=development,
         diagnose=development,
     )
+    file = open_file(environment.LOG_DIR) if environment.LOG_DIR else None
+    if file is not None:
+        logger.add(file, level=level, format=as_json, backtrace=False, diagnose=False)
+    is_logged = logger.level(level).no <= logger.level(ACCESS_LEVEL).no
+    access_file = file if is_logged else None
     logging.root.handlers = [InterceptHandler()]
-    logging.root.setLevel(logger.level(environment.LOG_LEVEL).no)
+    logging.root.setLevel(logger.level(level).no)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def add_files(folder: Path) -> bool:
-    """Whether the folder takes files; if not, that is said and the service goes on without."""
+def open_file(folder: Path) -> LogFile | None:
+    """The log file; if the folder takes none, that is said and the service goes on without."""
     try:
-        file = LogFile(folder / "megapolis.log", max_bytes=FILE_BYTES, kept=FILES)
+        return LogFile(folder / "megapolis.log", max_bytes=FILE_BYTES, kept=FILES)
     except OSError as error:
         sys.stderr.write(f"No log files: LOG_DIR cannot be written ({error.strerror}).\n")
-        return False
-    logger.add(file, level=environment.LOG_LEVEL, format=as_json, backtrace=False, diagnose=False)
-    return True
-
-
-def is_not_access(record: "Record") -> bool:
-    return record["extra"].get("log") != "access"
+        return None
 
 
 def prepare(record: "Record") -> None:
     """Give the record its request id, and make its message one line without secrets."""
     record["extra"].setdefault("request_id", request_id.get())
-    message = redact(record["message"])
-    if not message.isprintable():
-        message = "".join(map(visible, message))
-    record["message"] = message
+    record["message"] = clean(record["message"])
+
+
+def clean(message: str) -> str:
+    """The message in one line and without secrets."""
+    message = redact(message)
+    return message if message.isprintable() else "".join(map(visible, message))
 
 
 def visible(character: str) -> str:

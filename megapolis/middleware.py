@@ -10,7 +10,7 @@ from django.urls import is_valid_path
 
 from megapolis import environment
 from megapolis.errors import problem_response
-from megapolis.logger import access_logger, request_id
+from megapolis.logger import log_access, request_id
 
 type AsyncView = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -35,9 +35,7 @@ def request_context(get_response: AsyncView) -> AsyncView:
             response.headers["X-Request-ID"] = identifier
             if environment.ACCESS_LOG:
                 elapsed = (perf_counter() - started) * 1000
-                access_logger.info(
-                    "{} {} {} {:.1f} ms", method, request.path, response.status_code, elapsed
-                )
+                log_access(method, request.path, response.status_code, elapsed)
             return response
         finally:
             request_id.reset(token)

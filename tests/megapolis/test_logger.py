@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 import megapolis.logger as module
 from megapolis import environment, log_file
-from megapolis.logger import access_logger, configure_logging, logger, redact, request_id
+from megapolis.logger import configure_logging, log_access, logger, redact, request_id
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
@@ -275,14 +276,49 @@ class TestFiles:
     def test_alone_take_the_access_lines(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        access_logger.info("GET / 200")
+        log_access("GET", "/", 200, 1.25)
         logger.info("something else")
-        assert [event["message"] for event in events(folder)] == ["GET / 200", "something else"]
+        assert [event["message"] for event in events(folder)] == [
+            "GET / 200 1.2 ms",
+            "something else",
+        ]
         assert "GET / 200" not in capsys.readouterr().err
 
+    def test_take_access_lines_as_they_take_others(self, folder: Path) -> None:
+        token = request_id.set("abc-123")
+        log_access("GET", f"/{TOKEN}\n\x1b", 404, 1.25)
+        logger.info("another")
+        request_id.reset(token)
+        (access, other) = events(folder)
+
+        assert access["message"] == r"GET /***\n\x1b 404 1.2 ms"
+        assert (access["level"], access["request_id"]) == ("INFO", "abc-123")
+        assert access.keys() == other.keys()
+        assert len(access["time"]) == len(other["time"])
+        assert access["time"] <= other["time"]
+
+    def test_take_no_access_lines_above_their_level(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(environment, "LOG_LEVEL", "WARNING")
+        configure_logging()
+        log_access("GET", "/", 200, 1.25)
+        assert (folder / "megapolis.log").read_text() == ""
+
+    def test_that_are_full_leave_access_lines_to_stderr(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(line: str) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        assert module.access_file
+        monkeypatch.setattr(module.access_file, "write", fail)
+        log_access("GET", "/", 200, 1.25)
+        assert "GET / 200 1.2 ms" in capsys.readouterr().err
+
     def test_are_not_needed_for_access_lines(self, stderr: Any) -> None:
-        access_logger.info("GET / 200")
-        assert stderr()[0].endswith("GET / 200")
+        log_access("GET", "/", 200, 1.25)
+        assert stderr()[0].endswith("GET / 200 1.2 ms")
 
     def test_that_cannot_be_written_are_said_to_be_missing(
         self,
@@ -293,10 +329,10 @@ class TestFiles:
         (tmp_path / "file").touch()
         monkeypatch.setattr(environment, "LOG_DIR", tmp_path / "file" / "logs")
         configure_logging()
-        access_logger.info("GET / 200")
+        log_access("GET", "/", 200, 1.25)
         warning, line = capsys.readouterr().err.splitlines()
         assert warning == "No log files: LOG_DIR cannot be written (Not a directory)."
-        assert line.endswith("GET / 200")
+        assert line.endswith("GET / 200 1.2 ms")
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
     def test_on_a_full_disk_break_nothing(self, tmp_path: Path) -> None:
