@@ -108,7 +108,7 @@ def test_schemathesis_finds_nothing_and_each_create_and_delete_is_a_row(
 ) -> None:
     answers = attack(service, given, tmp_path, "--max-examples=20", "--generation-deterministic")
 
-    assert created(answers) > deleted(answers) > 0
+    assert created(answers) >= deleted(answers) > 0
 
 
 @pytest.mark.fuzz
