@@ -97,6 +97,7 @@ class TestExhaustedPool:
     async def test_is_told_once_however_many_others_are_answered_meanwhile(
         self, door: Any, open_pool: Any, monkeypatch: pytest.MonkeyPatch, log: list[str]
     ) -> None:
+        monkeypatch.setattr(admission.api, "refused", 0)
         monkeypatch.setattr(limits, "DATABASE_QUEUE", 0)
         pool = await open_pool(size=1)
         token = {"authorization": "Bearer of somebody"}

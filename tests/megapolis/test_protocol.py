@@ -264,6 +264,7 @@ class TestOverload:
     def full(self, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """The protocol takes nothing in, and the application all that still gets there."""
         monkeypatch.setattr(admission.api, "limit", 0)
+        monkeypatch.setattr(admission.api, "refused", 0)  # and what it was afterwards
 
     @pytest.mark.parametrize(
         "data",
