@@ -74,6 +74,7 @@ async def pool(django_db_setup: None, django_db_blocker: Any) -> AsyncIterator[N
     from megapolis import database
 
     async with database.connected():
+        await fill_pool()
         yield
 
 
@@ -84,6 +85,15 @@ async def db(pool: None) -> AsyncIterator[None]:
 
     yield
     await database.fetch(_delete_everything(), [], reads=False)
+    await fill_pool()
+
+
+async def fill_pool() -> None:
+    """Leave no connection half made: the loop stands still while a test runs that is not async."""
+    from megapolis import database
+
+    if database._pool:
+        await database._pool.filled()
 
 
 @cache

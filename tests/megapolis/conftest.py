@@ -7,6 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.conftest import fill_pool
+
 type OpenPool = Callable[..., Any]
 
 ALLOWED = "https://app.example.com"
@@ -72,8 +74,8 @@ async def open_pool(db: None) -> AsyncIterator[OpenPool]:
                 lambda: ordinary() | {"application_name": "own pool"} | parameters,
             )
             await database.open_pool()
-            if full and database._pool:
-                await database._pool.filled()
+            if full:
+                await fill_pool()
             return database._pool
 
         yield open_own

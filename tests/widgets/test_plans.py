@@ -20,7 +20,6 @@ FILL = b"""
     FROM generate_series(1, $3::int) AS n
 """
 VALUES = {
-    "after_id": ROWS * 3 // 4,
     "after_name": "cog 8",
     "prefix": "COG",
     "prefix_end": "COG" + LAST_NAME,
@@ -39,21 +38,22 @@ type Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @pytest.fixture(scope="module")
-async def owner_id(pool: None) -> AsyncIterator[int]:
-    """The owner of the newer half of many widgets."""
+async def values(pool: None) -> AsyncIterator[dict[str, Any]]:
+    """Values for the lists of many widgets, the newer half of which one owner has."""
     from megapolis import database
 
     owners = [await factories.make_user(), await factories.make_user()]
     await database.fetch(FILL, [owners[0].id, owners[1].id, ROWS], reads=False)
     await database.fetch(b"ANALYZE widgets_widget", [], reads=False)
-    yield owners[1].id
+    [(last_id,)] = await database.fetch(b"SELECT max(id) FROM widgets_widget", [], reads=True)
+    yield {**VALUES, "owner_id": owners[1].id, "after_id": last_id - ROWS // 4}
     await database.fetch(b"DELETE FROM widgets_widget", [], reads=False)
     await database.fetch(b"DELETE FROM accounts_user", [], reads=False)
     await database.fetch(b"ANALYZE widgets_widget", [], reads=False)
 
 
 @pytest.fixture(scope="module")
-def connection(owner_id: int) -> Iterator[Connection]:
+def connection(values: dict[str, Any]) -> Iterator[Connection]:
     """A connection to the same database."""
     from megapolis.database import _connection_parameters
 
@@ -83,11 +83,11 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
 @pytest.mark.parametrize("variant", LISTS, ids=str)
 def test_a_list_reads_an_index_in_order_and_no_further_than_its_page(
-    connection: Connection, owner_id: int, variant: dict[str, Any], mode: str
+    connection: Connection, values: dict[str, Any], variant: dict[str, Any], mode: str
 ) -> None:
     compiled = statements.list_widgets(**variant).compiled
 
-    plan = plan_of(connection, compiled, {**VALUES, "owner_id": owner_id}, mode=mode)
+    plan = plan_of(connection, compiled, values, mode=mode)
 
     limit, scan = nodes(plan)
     assert limit["Node Type"] == "Limit"
