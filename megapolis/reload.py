@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import uvicorn
 from uvicorn.supervisors.statreload import StatReload
 
 from megapolis.environment import BASE_DIR
@@ -20,9 +18,3 @@ class Reload(StatReload):
         """Yield the files whose change restarts the service."""
         for app in BASE_DIR.glob("*/apps.py"):
             yield from app.parent.rglob("*.py")
-
-
-def reload_on_change(application: str, **options: Any) -> None:
-    """Serve as `uvicorn.run` does, in a process that is replaced whenever a file has changed."""
-    config = uvicorn.Config(application, **options)
-    Reload(config, uvicorn.Server(config).run, [config.bind_socket()]).run()

@@ -5,12 +5,11 @@ import socket
 import sys
 from typing import Any
 
-import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from megapolis import embedded, environment, limits
-from megapolis.reload import reload_on_change
+from megapolis.server import serve
 
 
 class Command(BaseCommand):
@@ -36,9 +35,9 @@ class Command(BaseCommand):
             _start_database()
         if environment.ENVIRONMENT == "development":
             self._greet(host, port)
-        serve = reload_on_change if reload else uvicorn.run
         serve(
             "megapolis.asgi:application",
+            reload=reload,
             host=host,
             port=port,
             workers=workers,
