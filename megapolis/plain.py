@@ -5,7 +5,6 @@ They have the headers of every answer of the API, and cost a twentieth of one.
 
 from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
-from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
@@ -28,6 +27,8 @@ class PlainAnswer:
         self.headers: Headers = [
             (name.encode(), value.encode("latin-1")) for name, value in named.items()
         ]
+        self._encoded: tuple[Headers, bytes] | None = None
+        """What these headers before its own came to, which uvicorn makes anew every second."""
 
     def with_headers(self, headers: Headers) -> "PlainAnswer":
         """Return the same answer with more headers."""
@@ -35,21 +36,17 @@ class PlainAnswer:
             return self
         answer = copy(self)
         answer.headers = self.headers + headers
-        answer.__dict__.pop("_rest", None)
+        answer._encoded = None
         return answer
 
     def encoded(self, first: Headers) -> bytes:
         """Return it as HTTP/1.1 has it (RFC 9112), with some headers before its own."""
-        return b"".join([self._start, *_lines(first), self._rest])
-
-    @cached_property
-    def _start(self) -> bytes:
-        status = HTTPStatus(self.status)
-        return f"HTTP/1.1 {status} {status.phrase}\r\n".encode()
-
-    @cached_property
-    def _rest(self) -> bytes:
-        return b"".join([*_lines(self.headers), b"\r\n", self.body])
+        if self._encoded is None or self._encoded[0] is not first:
+            status = HTTPStatus(self.status)
+            start = f"HTTP/1.1 {status} {status.phrase}\r\n".encode()
+            lines = _lines([*first, *self.headers])
+            self._encoded = first, b"".join([start, *lines, b"\r\n", self.body])
+        return self._encoded[1]
 
     async def __call__(self, send: Send) -> None:
         """Send it."""

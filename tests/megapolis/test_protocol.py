@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from megapolis import admission, asgi, health, limits, protocol, shutdown
+from megapolis import admission, asgi, health, limits, refusing_protocol, shutdown
 from megapolis.admission import Admission
 from megapolis.settings import API_HEADERS
 from tests.megapolis.sockets import Answer, Client, served
@@ -324,6 +324,16 @@ class TestOverload:
 
         assert (await client.answer()).status == 503
 
+    async def test_does_not_keep_an_idle_connection_with_an_empty_line(
+        self, connect: Connect, impatient: None
+    ) -> None:
+        client = await connect()
+        client.writer.write(GET + b"\r\n")
+        await client.answer()
+        client.writer.write(b"\r\n")
+
+        assert await client.is_closed()
+
     async def test_does_not_keep_from_an_ambiguous_request_its_refusal(
         self, connect: Connect
     ) -> None:
@@ -349,8 +359,8 @@ class TestOverload:
         assert (await client.reader.readline()).split()[1] in {b"200", b"404", b"100"}
 
     def test_concerns_one_door_only(self) -> None:
-        assert {path.encode() for path in health.PATHS} < set(protocol.NOT_API)
-        others = set(protocol.NOT_API) - {path.encode() for path in health.PATHS}
+        assert {path.encode() for path in health.PATHS} < set(refusing_protocol.NOT_API)
+        others = set(refusing_protocol.NOT_API) - {path.encode() for path in health.PATHS}
         assert others == {path.rstrip("/").encode() for path in asgi.STAFF_PATHS}
 
 
@@ -418,7 +428,6 @@ def test_uvicorn_still_has_what_the_protocol_uses() -> None:
             "pause_writing",
         ),
         *("resume_writing", "timeout_keep_alive_handler", "shutdown", "send_400_response"),
-        "_start_asgi_task",
     ):
         assert callable(getattr(HttpToolsProtocol, name)), name
     config = uvicorn.Config(lambda: None, log_config=None)
@@ -434,6 +443,7 @@ def test_uvicorn_still_has_what_the_protocol_uses() -> None:
         "parser",
         "pipeline",
         "server_state",
+        "timeout_keep_alive_task",
         "transport",
     ):
         assert hasattr(protocol, name), name
