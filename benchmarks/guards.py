@@ -1,11 +1,13 @@
 """What each guard against faults and hostile clients costs: the service without it, in turn."""
 
+import signal
+import time
 from dataclasses import replace
-from statistics import median
+from statistics import quantiles
 
 from benchmarks.bench import Bench
 from benchmarks.catalogue import megapolis
-from benchmarks.servers import Server
+from benchmarks.servers import Running, Server
 
 GUARDS = {
     "slow_clients": "slow clients, large heads, smuggling",
@@ -18,40 +20,52 @@ GUARDS = {
 }
 """What can be left out, by its name in `benchmarks/unguarded.py`."""
 
-NONE_REMOVED = "all guards"
+SETTLING = 0.2
+"""Seconds after which the service has taken note of a signal."""
 
 
 def guards(python: str, bench: Bench) -> str:
     """Measure the service of this interpreter, and return the table in Markdown.
 
     The cost is that of the server's processor time, which other processes disturb less than the
-    rate, against the service with all guards just before and just after.
+    rate, against the same process with all guards just before and just after.
     """
-    server = megapolis(python)
-    costs: dict[str, list[float]] = {guard: [] for guard in GUARDS}
-    rounds = bench.conditions.rounds
-    before = cpu(server, bench, f"round 1 of {rounds}: {NONE_REMOVED}")
-    for number in range(1, rounds + 1):
-        for guard, found in costs.items():
-            without = cpu(unguarded(server, guard), bench, f"round {number} of {rounds}: {guard}")
-            after = cpu(server, bench, f"round {number} of {rounds}: {NONE_REMOVED}")
-            found.append(1 - without / ((before + after) / 2))
-            before = after
-    lines = ["| guard | its share of a GET | least and most |", "| --- | ---: | ---: |"]
-    for guard, found in costs.items():
-        spread = f"{min(found):.1%} to {max(found):.1%}"
-        lines.append(f"| {GUARDS[guard]} | {median(found):.1%} | {spread} |")
+    lines = ["| guard | its share of a GET | the middle half |", "| --- | ---: | ---: |"]
+    for guard, title in GUARDS.items():
+        with bench.serving(removable(megapolis(python), guard)) as running:
+            found = shares(bench, running, guard)
+        low, middle, high = quantiles(found, n=4, method="inclusive")
+        lines.append(f"| {title} | {middle:.1%} | {low:.1%} to {high:.1%} |")
     return "\n".join(lines)
 
 
-def unguarded(server: Server, guard: str) -> Server:
-    """Return the same service without this guard."""
+def removable(server: Server, guard: str) -> Server:
+    """Return the same service, with this guard there as long as no signal removes it."""
     python, _, *command = server.command
     return replace(server, command=(python, "-m", "benchmarks.unguarded", guard, *command))
 
 
-def cpu(server: Server, bench: Bench, told: str) -> float:
+def shares(bench: Bench, running: Running, guard: str) -> list[float]:
+    """Return what of the processor time of a GET is the guard's, measured in each round."""
+    found = []
+    before = cpu(bench, running)
+    for number in range(1, bench.conditions.rounds + 1):
+        bench.say(f"{guard}, round {number} of {bench.conditions.rounds}")
+        toggle(running)
+        without = cpu(bench, running)
+        toggle(running)
+        after = cpu(bench, running)
+        found.append(1 - without / ((before + after) / 2))
+        before = after
+    return found
+
+
+def toggle(running: Running) -> None:
+    """Have the guard removed, or put back."""
+    running.process.send_signal(signal.SIGUSR1)
+    time.sleep(SETTLING)
+
+
+def cpu(bench: Bench, running: Running) -> float:
     """Return the microseconds of processor time that the server needs for a GET."""
-    bench.say(told)
-    with bench.serving(server) as running:
-        return bench.measure(running, "one").cpu_us
+    return bench.measure(running, "one").cpu_us

@@ -1,14 +1,18 @@
-"""The service without one of its guards: `python -m benchmarks.unguarded GUARD run --port 8000`.
+"""The service with a guard that a signal removes: `python -m benchmarks.unguarded GUARD run`.
 
-For measuring what the guard costs, and for nothing else. It runs in the service's own environment.
+SIGUSR1 removes the guard, and puts it back the next time: what it costs is then measured in one
+process. (Two processes of the same program differ by some hundredths.) This is for measuring, and
+for nothing else. It runs in the service's own environment.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "megapolis.settings")
 
@@ -16,68 +20,96 @@ import django
 
 django.setup()
 
-from django.conf import settings
 from django.core.management import execute_from_command_line
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from megapolis import handler, protocol
+from megapolis import asgi, handler, protocol
 from megapolis.admission import ApiAdmission
 from megapolis.connection import Connection
+from megapolis.handler import NativeHandler
+from megapolis.protocol import PatientProtocol
+
+type Removal = AbstractContextManager[Any]
 
 
-def slow_clients() -> None:
+class Unlimited(nullcontext[None]):
+    """What `asyncio.timeout` returns, without a time."""
+
+    def expired(self) -> bool:
+        """Whether the time is over."""
+        return False
+
+
+class Protocol:
+    """Makes what connections are given to."""
+
+    made: type[HttpToolsProtocol] = PatientProtocol
+
+    def __new__(cls, **arguments: Any) -> Any:
+        return cls.made(**arguments)
+
+
+def slow_clients() -> Removal:
     """Take uvicorn's own protocol, which waits for ever and takes heads of any size."""
-    protocol.PatientProtocol = HttpToolsProtocol  # type: ignore[assignment,misc]
+    return patch.object(Protocol, "made", HttpToolsProtocol)
 
 
-def overload() -> None:
+def overload() -> Removal:
     """Count no requests in flight, and refuse none."""
-    kept: Any = ApiAdmission
-    kept.refuses = lambda *_: False
-    kept.__enter__ = kept.__exit__ = lambda *_: None
+
+    def nothing(*_: object) -> bool:
+        return False
+
+    return patch.multiple(ApiAdmission, refuses=nothing, __enter__=nothing, __exit__=nothing)
 
 
-def time_to_answer() -> None:
+def time_to_answer() -> Removal:
     """Let a view take as long as it likes."""
-
-    class Patient(nullcontext[None]):
-        def expired(self) -> bool:
-            return False
-
-    handler.asyncio = SimpleNamespace(timeout=lambda _: Patient())  # type: ignore[assignment]
+    return patch.object(handler, "asyncio", SimpleNamespace(timeout=lambda _: Unlimited()))
 
 
-def hang_ups() -> None:
+def hang_ups() -> Removal:
     """Do not look whether the client is still there."""
-    handler.CancelledByDisconnect = lambda *_, **__: nullcontext()  # type: ignore[assignment,misc]
+    return patch.object(handler, "CancelledByDisconnect", lambda *_, **__: nullcontext())
 
 
-def dead_connections() -> None:
+def dead_connections() -> Removal:
     """Lend a connection without a look whether it lives, and how old it is."""
-    kept: Any = Connection
-    kept.is_alive, kept.age = True, 0.0
+    return patch.multiple(Connection, is_alive=True, age=0.0)
 
 
-def headers() -> None:
+def headers() -> Removal:
     """Send no headers but those of the answer itself."""
-    settings.API_HEADERS = {}
+    return patch.object(asgi.api_door, "_headers", [])
 
 
-def host() -> None:
+def host() -> Removal:
     """Believe every `Host`."""
-    handler.NativeHandler._check_host = lambda *_: None  # type: ignore[assignment,method-assign]
+    return patch.object(NativeHandler, "_check_host", lambda *_: None)
 
 
-GUARDS: dict[str, Callable[[], None]] = {
+GUARDS: dict[str, Callable[[], Removal]] = {
     guard.__name__: guard
     for guard in (slow_clients, overload, time_to_answer, hang_ups, dead_connections, headers, host)
 }
 
 
 def main() -> None:
-    """Remove the guard, and run the command of manage.py."""
+    """Run the command of manage.py, and at each SIGUSR1 remove the guard or put it back."""
     guard, *command = sys.argv[1:]
-    GUARDS[guard]()
+    removed = ExitStack()
+    is_removed = False
+
+    def toggle(*_: object) -> None:
+        nonlocal is_removed
+        if is_removed:
+            removed.close()
+        else:
+            removed.enter_context(GUARDS[guard]())
+        is_removed = not is_removed
+
+    signal.signal(signal.SIGUSR1, toggle)
+    protocol.PatientProtocol = Protocol  # type: ignore[assignment,misc]
     execute_from_command_line(["manage.py", *command])
 
 
