@@ -66,7 +66,7 @@ class ApiAdmission(Admission):
 
     def refuses(self, headers: Headers) -> bool:
         """Whether it is full, or there is a token and nowhere to look its owner up."""
-        if super().refuses(headers):
+        if self.in_flight >= self.limit:
             return True
         return database.is_exhausted() and any(name == b"authorization" for name, _ in headers)
 

@@ -5,27 +5,25 @@ from collections.abc import Callable
 
 
 class Deadline:
-    """Calls `action` unless it is ended in time."""
+    """Calls `action` unless it is ended in time. `is_running` from its start to its end."""
 
-    __slots__ = ("_action", "_loop", "_timer")
+    _timer: asyncio.TimerHandle
+
+    __slots__ = ("_action", "_loop", "_timer", "is_running")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
         self._loop = loop
         self._action = action
-        self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it was started and not ended."""
-        return self._timer is not None
+        self.is_running = False
 
     def start(self, seconds: float) -> None:
         """Begin to count, from the start if it was counting."""
         self.end()
         self._timer = self._loop.call_later(seconds, self._action)
+        self.is_running = True
 
     def end(self) -> None:
         """Stop counting. Safe to repeat."""
-        if self._timer is not None:
+        if self.is_running:
             self._timer.cancel()
-            self._timer = None
+            self.is_running = False

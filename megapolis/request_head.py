@@ -36,17 +36,14 @@ def refusal(url: bytes, headers: Headers, *, version: str, is_long: bool) -> Pla
             codings.append(value.lower())
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         return NO_HOST
-    if not url.startswith((b"/", b"*")) and not url.startswith(b"http://%b/" % b"".join(hosts)):
+    names_another = not url.startswith((b"/", b"*")) and not url.startswith(
+        b"http://%b/" % b"".join(hosts)
+    )
+    if names_another or (codings and (codings != [b"chunked"] or version == "1.0")):
         return MALFORMED
-    if codings and (codings != [b"chunked"] or version == "1.0"):
-        return MALFORMED
-    return TOO_LARGE if _is_too_large(url, headers, is_long=is_long) else None
+    fits = not is_long or _size(url, headers) <= limits.HEAD_MAX_BYTES
+    return None if fits and len(headers) <= limits.HEAD_MAX_FIELDS else TOO_LARGE
 
 
-def _is_too_large(url: bytes, headers: Headers, *, is_long: bool) -> bool:
-    if len(headers) > limits.HEAD_MAX_FIELDS:
-        return True
-    if not is_long:
-        return False
-    size = len(url) + sum(len(name) + len(value) for name, value in headers)
-    return size > limits.HEAD_MAX_BYTES
+def _size(url: bytes, headers: Headers) -> int:
+    return len(url) + sum(len(name) + len(value) for name, value in headers)
