@@ -15,6 +15,9 @@ from tests.faults.service import Service
 PROGRAM = Path(__file__).with_name("open_loop.py")
 SECONDS = 60
 RECOVERY = 5
+STEPS = (0.8, 0.9, 1.0, 1.1)
+"""Of what is served to clients who wait for their answers. They are few, whose connections are in
+the caches: a load that waits for nobody comes over thousands, and is served less."""
 
 
 class Seen:
@@ -46,6 +49,12 @@ async def load(orders: dict[str, Any], *, seconds: int, **how: float) -> Seen:
     return Seen(seconds, answer["took"])
 
 
+async def peak_of(orders: dict[str, Any], *, closed: Seen) -> float:
+    """Return the most answers per second that such a load gets, at one rate or another."""
+    served = [await load(orders, seconds=4, rate=step * closed.rate) for step in STEPS]
+    return max(seen.rate for seen in served)
+
+
 @pytest.mark.faults
 class TestOverload:
     async def test_is_shed_and_leaves_most_of_the_work_that_can_be_done(
@@ -56,19 +65,20 @@ class TestOverload:
             created = await client.ask("POST", "/widgets/", {"name": f"overload {tmp_path}"})
         orders = {"port": service.port, "path": created.headers["location"], "token": token}
         await load(orders, seconds=5, clients=64)
-        peak = await load(orders, seconds=10, clients=64)
-        over = await load(orders, seconds=SECONDS, rate=2 * peak.rate)
+        closed = await load(orders, seconds=5, clients=64)
+        peak = await peak_of(orders, closed=closed)
+        over = await load(orders, seconds=SECONDS, rate=2 * peak)
         afterwards = await load(orders, seconds=RECOVERY, clients=64)
 
         report.line(
             f"twice the capacity, open loop, {SECONDS} s",
             over.number,
             f"{len(over.refused):,} × 503",
-            note=f"{over.rate:,.0f}/s of {peak.rate:,.0f}/s served ({over.rate / peak.rate:.0%}), "
+            note=f"{over.rate:,.0f}/s of {peak:,.0f}/s served ({over.rate / peak:.0%}), "
             f"503 within {over.refused_within(0.5):.0f} ms (median), "
             f"{over.refused_within(0.99):.0f} ms (p99); {afterwards.rate:,.0f}/s afterwards",
         )
-        assert over.rate > 0.5 * peak.rate
+        assert over.rate > 0.8 * peak
         assert over.refused_within(0.5) < 50
         assert afterwards.refused == []
-        assert afterwards.rate > 0.8 * peak.rate
+        assert afterwards.rate > 0.8 * closed.rate
