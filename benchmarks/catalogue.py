@@ -55,6 +55,5 @@ def production_environment() -> dict[str, str]:
         "JWT_SECRET_KEY": SECRET,
         "ALLOWED_HOSTS": "127.0.0.1",
         "SUPABASE_URL": "https://example.supabase.co",
-        "SUPABASE_SERVICE_ROLE_KEY": "sb_secret_" + secrets.token_urlsafe(32),
         "LOG_DIR": str(LOGS),
     }

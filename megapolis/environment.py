@@ -60,7 +60,7 @@ SUPABASE_URL: Final = read.supabase_url(
 )
 SUPABASE_SERVICE_ROLE_KEY: Final = read.optional_secret(
     "SUPABASE_SERVICE_ROLE_KEY",
-    "The project's secret key (sb_secret_..., or the older service_role key).",
+    "The project's secret key (sb_secret_...), with which Auth is asked about legacy tokens.",
 )
 SUPABASE_JWT_SECRET: Final = read.optional_secret(
     "SUPABASE_JWT_SECRET",

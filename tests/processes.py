@@ -15,8 +15,9 @@ import httpx
 from django.db import connections
 
 from megapolis import embedded, environment, limits
+from tests.waiting import until
 
-STARTED = "Uvicorn running on"
+STARTED = "Application startup complete"
 PATIENCE = 30
 """Seconds for what takes one or two on a machine at rest."""
 
@@ -118,8 +119,14 @@ def serving(given: Mapping[str, str]) -> Iterator[Service]:
         try:
             assert service.started.wait(PATIENCE), "not started in time"
             assert process.poll() is None, "".join(service.log)
+            until(lambda: _listens(port))
             yield service
         finally:
             process.terminate()
             process.wait(PATIENCE)
             reader.join()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

