@@ -46,9 +46,9 @@ def orm(db: None, django_db_blocker: Any) -> Iterator[None]:
 @pytest.fixture
 async def observer(db: None) -> AsyncIterator["psycopg.AsyncConnection[Any]"]:
     """A connection to the database of the tests that belongs to no pool."""
-    from megapolis import database
+    from megapolis import connector
 
-    parameters = database._connection_parameters() | {"prepare_threshold": None}
+    parameters = connector.connection_parameters() | {"prepare_threshold": None}
     connection = await psycopg.AsyncConnection.connect(**parameters)
     async with connection:
         yield connection
@@ -60,17 +60,17 @@ async def open_pool(db: None) -> AsyncIterator[OpenPool]:
 
     It has all of them unless `full=False`; further parameters are those of the connection.
     """
-    from megapolis import database, environment
+    from megapolis import connector, database, environment
 
-    ordinary = database._connection_parameters
+    ordinary = connector.connection_parameters
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(database, "_pool", None)
 
         async def open_own(*, size: int = 2, full: bool = True, **parameters: Any) -> Any:
             monkeypatch.setattr(environment, "DATABASE_POOL_SIZE", size)
             monkeypatch.setattr(
-                database,
-                "_connection_parameters",
+                connector,
+                "connection_parameters",
                 lambda: ordinary() | {"application_name": "own pool"} | parameters,
             )
             await database.open_pool()

@@ -21,7 +21,7 @@ from psycopg.types.json import Jsonb
 from psycopg.types.range import Range
 
 from megapolis import connection as module
-from megapolis import database, environment
+from megapolis import connector, environment
 from megapolis.connection import Connection
 from tests.waiting import PATIENCE, eventually
 
@@ -32,7 +32,7 @@ UTC = dt.UTC
 
 
 async def connect() -> Connection:
-    connection = await Connection.connect(**database._connection_parameters())
+    connection = await Connection.connect(**connector.connection_parameters())
     connection.listen()
     return connection
 
@@ -414,7 +414,7 @@ class TestServerThatHangsUp:
         pid = await backend(connection)
         assert connection.is_alive
 
-        with psycopg.connect(**database._connection_parameters()) as blocking:
+        with psycopg.connect(**connector.connection_parameters()) as blocking:
             blocking.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
         assert not connection.is_alive

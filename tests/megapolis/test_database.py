@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from megapolis import database
+from megapolis import database, transactions
 from megapolis.statements import Insert, Param, Statement
 from tests.megapolis.samples import Sample, SampleRow
 
@@ -190,5 +190,5 @@ class TestTransaction:
 
 async def outside(awaitable: Any) -> Any:
     """Await what is to happen outside the transaction, as in another request."""
-    database._transaction.set(None)
+    transactions.current.set(None)
     return await awaitable

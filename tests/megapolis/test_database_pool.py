@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from megapolis import database, limits
-from megapolis.database import DatabaseUnavailable
+from megapolis import connector, database, limits
+from megapolis.database_errors import DatabaseUnavailable
 from megapolis.statements import Statement
 from tests.megapolis.exchange import Exchange
 from tests.megapolis.samples import Sample, SampleRow
@@ -84,7 +84,7 @@ class TestConnecting:
         self, open_pool: Any, monkeypatch: pytest.MonkeyPatch, log: list[str]
     ) -> None:
         monkeypatch.setattr(limits, "DATABASE_CONNECT_TIMEOUT", 0.05)
-        monkeypatch.setattr(database, "SETTINGS", b"SELECT pg_sleep(60), $1::text")
+        monkeypatch.setattr(connector, "SETTINGS", b"SELECT pg_sleep(60), $1::text")
         await open_pool(size=1, connect_timeout=3)
 
         with pytest.raises(DatabaseUnavailable):
