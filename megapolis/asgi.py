@@ -19,9 +19,10 @@ from django.core.handlers.asgi import ASGIHandler
 
 from accounts import supabase
 from megapolis import admission, database, environment, health, shutdown
-from megapolis.handler import NativeHandler, Receive, Scope
+from megapolis.handler import NativeHandler
 from megapolis.logger import logger
 from megapolis.plain import Send
+from megapolis.request import Receive, Scope
 
 STAFF_PATHS = ("/admin/", "/static/") if environment.ADMIN_ENABLED else ("/static/",)
 

@@ -1,4 +1,4 @@
-"""Errors, and the one place that turns them into answers (RFC 9457 problem details).
+"""Errors, and the form in which they are answered (RFC 9457 problem details).
 
     ApiError
     ├── BadRequest             400
@@ -13,7 +13,7 @@
     └── ServiceUnavailable     503  with Retry-After
 
 A feature declares its own errors beside the service that raises them, as subclasses with a
-``detail`` of their own. Whatever else escapes a view is a 500 whose cause is only in the log.
+``detail`` of their own. `megapolis.exception_handler` answers them, and whatever else is raised.
 """
 
 from collections.abc import Mapping
@@ -21,20 +21,10 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from django.conf import settings
-from django.core import signals
-from django.core.exceptions import BadRequest as DjangoBadRequest
-from django.core.exceptions import (
-    PermissionDenied,
-    RequestDataTooBig,
-    SuspiciousOperation,
-)
-from django.http import Http404, HttpRequest, HttpResponse
-from django.http.multipartparser import MultiPartParserError
-from ninja.errors import AuthenticationError, HttpError, ValidationError
+from django.http import HttpResponse
 from pydantic import BaseModel, Field
 
-from megapolis.logger import logger, request_id
+from megapolis.logger import request_id
 
 PROBLEM_JSON = "application/problem+json"
 RFC_9110_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
@@ -155,19 +145,6 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
-TRANSLATIONS: dict[type[Exception], type[ApiError]] = {
-    AuthenticationError: Unauthorized,
-    Http404: NotFound,
-    PermissionDenied: Forbidden,
-    RequestDataTooBig: PayloadTooLarge,
-    SuspiciousOperation: BadRequest,
-    DjangoBadRequest: BadRequest,
-    MultiPartParserError: BadRequest,
-    UnicodeDecodeError: BadRequest,
-}
-"""What Django and Ninja raise, and what it is here; the more special before the more general."""
-
-
 def title(status: int) -> str:
     """Return the status's name in RFC 9110, which Python 3.12 does not know for all of them."""
     return RFC_9110_TITLES.get(status) or HTTPStatus(status).phrase
@@ -193,47 +170,3 @@ def problem_response(
     return HttpResponse(
         orjson.dumps(problem), status=status, content_type=PROBLEM_JSON, headers=headers
     )
-
-
-async def answer_exception(request: HttpRequest, exc: Exception) -> HttpResponse:
-    """Return the answer to whatever was raised. What nobody foresaw is logged, and is a 500."""
-    try:
-        return exception_response(exc)
-    except Exception as unforeseen:
-        if settings.DEBUG_PROPAGATE_EXCEPTIONS:
-            raise
-        logger.opt(exception=unforeseen).error("{} {} failed", request.method, request.path)
-        await signals.got_request_exception.asend_robust(sender=None, request=request)
-        return problem_response(status=500, detail=ApiError.detail)
-
-
-def exception_response(exc: BaseException) -> HttpResponse:
-    """Return the answer to what a view raised. What nobody foresaw is raised again."""
-    if isinstance(exc, ValidationError):
-        errors = [_field_problem(error) for error in exc.errors]
-        return problem_response(status=422, detail="Invalid input", errors=errors)
-    if isinstance(exc, HttpError) and not isinstance(exc, AuthenticationError):
-        if not isinstance(exc.__cause__, ApiError):
-            return problem_response(status=exc.status_code, detail=str(exc))
-        exc = exc.__cause__
-    for foreign, ours in TRANSLATIONS.items():
-        if isinstance(exc, foreign):
-            exc = ours()
-    if isinstance(exc, ApiError):
-        return problem_response(status=exc.status, detail=exc.detail, headers=exc.headers)
-    raise exc
-
-
-def _field_problem(error: Mapping[str, Any]) -> dict[str, str]:
-    """Turn one row of Ninja's validation errors into pointer and message.
-
-    Ninja puts the name of the view's parameter between "body" and the path inside the body.
-    """
-    source, *path = error["loc"]
-    steps = path[1:] if source == "body" else path
-    pointer = "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in steps)
-    pointer = pointer.encode(errors="replace").decode()  # a lone surrogate is no JSON
-    return {
-        "pointer": f"/{source}/{pointer}".rstrip("/"),
-        "message": error["msg"].removeprefix("Value error, "),
-    }

@@ -8,31 +8,24 @@ request used a thread, and cleans up after those that did exactly as Django does
 Against `django.core.handlers.asgi.ASGIHandler` these things differ, and no others:
 
 - the middleware is `settings.API_MIDDLEWARE`, each of which is native async;
-- the body is bounded while it streams in, and never touches the disk;
-- exceptions become problem+json on the loop (`megapolis.errors`), not HTML in a thread;
+- the body is bounded while it streams in, and never touches the disk (`megapolis.request`);
+- exceptions become problem+json on the loop (`megapolis.exception_handler`), not HTML in a thread;
 - `Host` is checked for every request;
 - requests in flight and the time that a view may take are limited (`megapolis.limits`);
 - signals are sent where somebody other than Django listens, or a thread was used.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from inspect import iscoroutinefunction
-from io import BytesIO
-from typing import Any
-from weakref import ReferenceType
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
 from django.conf import settings
 from django.core import signals
-from django.core.cache import close_caches
 from django.core.exceptions import MiddlewareNotUsed, RequestAborted
-from django.core.handlers.asgi import ASGIHandler, ASGIRequest
-from django.core.handlers.base import reset_urlconf
-from django.db import close_old_connections, reset_queries
-from django.dispatch import Signal
+from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.response import SimpleTemplateResponse
@@ -42,24 +35,11 @@ from django.utils.module_loading import import_string
 from megapolis import admission, limits
 from megapolis.admission import Admission
 from megapolis.disconnect import CancelledByDisconnect
-from megapolis.errors import (
-    ApiError,
-    BadRequest,
-    PayloadTooLarge,
-    ServiceUnavailable,
-    answer_exception,
-)
+from megapolis.errors import ServiceUnavailable
+from megapolis.exception_handler import AsyncView, answering_exceptions
 from megapolis.plain import Send
-
-type Scope = dict[str, Any]
-type Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-type AsyncView = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
-
-DJANGO_RECEIVERS = {close_old_connections, reset_queries, close_caches, reset_urlconf, None}
-"""They tidy up what belongs to threads, or to a context that ends with the request anyway.
-
-None is what a receiver has become that exists no more.
-"""
+from megapolis.receivers import has_foreign_receivers
+from megapolis.request import NativeRequest, Receive, Scope, receive_request
 
 KNOWN_HOSTS = 100
 """How many spellings of `Host` are remembered as allowed."""
@@ -71,16 +51,8 @@ class TooSlow(ServiceUnavailable):
     detail = "This takes too long now"
 
 
-class NativeRequest(ASGIRequest):
-    """A request. `early_error` is what was wrong with it before it was made."""
-
-    early_error: ApiError | None = None
-
-
 class NativeHandler(ASGIHandler):
     """The ASGI application behind the API door."""
-
-    request_class = NativeRequest
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,10 +67,10 @@ class NativeHandler(ASGIHandler):
 
     def load_middleware(self, is_async: bool = True) -> None:  # noqa: FBT001, FBT002 - Django's
         """Chain `settings.API_MIDDLEWARE` around the view."""
-        chain: AsyncView = _answering_exceptions(self.call_view)
+        chain: AsyncView = answering_exceptions(self.call_view)
         for path in reversed(settings.API_MIDDLEWARE):
             with suppress(MiddlewareNotUsed):
-                chain = _answering_exceptions(import_string(path)(chain))
+                chain = answering_exceptions(import_string(path)(chain))
         self._middleware_chain = chain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,30 +81,15 @@ class NativeHandler(ASGIHandler):
         context = ThreadSensitiveContext()
         async with context:
             try:
-                request = await self.receive_request(scope, receive)
+                limit = self._body_limits.get(scope["path"], self._body_max_bytes)
+                request = await receive_request(scope, receive, limit=limit)
             except RequestAborted:
                 return
             if request.script_name:
                 set_script_prefix(request.script_name)
-            if _has_foreign_receivers(signals.request_started):
+            if has_foreign_receivers(signals.request_started):
                 await signals.request_started.asend(sender=self.__class__, scope=scope)
             await self.respond(request, receive, send, context=context)
-
-    async def receive_request(self, scope: Scope, receive: Receive) -> NativeRequest:
-        """Receive the body and make the request; `RequestAborted` if the client hangs up."""
-        try:
-            limit = self._body_limits.get(scope["path"], self._body_max_bytes)
-            body = await _receive_body(scope, receive, limit=limit)
-            return self.request_class(scope, BytesIO(body))
-        except PayloadTooLarge as exc:
-            error: ApiError = exc
-        except UnicodeDecodeError:
-            error = BadRequest("The query string is not UTF-8")
-        except ValueError:
-            error = BadRequest("Content-Length is not a number")
-        request = self.request_class({**scope, "query_string": b""}, BytesIO())
-        request.early_error = error
-        return request
 
     async def respond(
         self,
@@ -214,7 +171,7 @@ class NativeHandler(ASGIHandler):
 
     async def finish(self, response: HttpResponseBase | None, *, used_thread: bool) -> None:
         """Close the response and tell `request_finished`, in the request's thread if it had one."""
-        if used_thread or _has_foreign_receivers(signals.request_finished):
+        if used_thread or has_foreign_receivers(signals.request_finished):
             if response is None:
                 await signals.request_finished.asend(sender=self.__class__)
             else:
@@ -224,42 +181,6 @@ class NativeHandler(ASGIHandler):
                 with suppress(Exception):
                     close()
             response.closed = True
-
-
-async def _receive_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > limit:
-            raise PayloadTooLarge
-    chunks, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise RequestAborted
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
-        if size > limit:
-            raise PayloadTooLarge
-        more = message.get("more_body", False)
-    return b"".join(chunks)
-
-
-def _answering_exceptions(get_response: AsyncView) -> AsyncView:
-    async def answer(request: HttpRequest) -> HttpResponseBase:
-        try:
-            return await get_response(request)
-        except Exception as exc:  # noqa: BLE001 - every exception has an answer
-            return await answer_exception(request, exc)
-
-    return answer
-
-
-def _has_foreign_receivers(signal: Signal) -> bool:
-    """Tell whether anybody but Django itself would have to be called."""
-    for _, receiver, *_ in signal.receivers:
-        known = receiver() if isinstance(receiver, ReferenceType) else receiver
-        if known not in DJANGO_RECEIVERS:
-            return True
-    return False
 
 
 def _used_thread(context: ThreadSensitiveContext) -> bool:

@@ -9,7 +9,8 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 from ninja.renderers import BaseRenderer
 
-from megapolis.errors import PROBLEM_JSON, Problem, exception_response, title
+from megapolis.errors import PROBLEM_JSON, Problem, title
+from megapolis.exception_handler import exception_response
 from megapolis.parser import StrictJSONParser, strict_query
 
 HEADERS: dict[int, tuple[str, str, dict[str, str]]] = {

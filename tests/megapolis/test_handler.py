@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from megapolis import handler
+from megapolis.exception_handler import AsyncView
 from megapolis.handler import NativeHandler
 from tests.megapolis.exchange import Exchange
 from tests.megapolis.stock_urls import SECRET
@@ -166,14 +167,14 @@ class TestRequest:
         assert (await Exchange("/async").run(NativeHandler())).status == 200
 
 
-def broken_middleware(get_response: handler.AsyncView) -> handler.AsyncView:
+def broken_middleware(get_response: AsyncView) -> AsyncView:
     async def middleware(request: HttpRequest) -> HttpResponseBase:
         raise RuntimeError(SECRET)
 
     return middleware
 
 
-def unused_middleware(get_response: handler.AsyncView) -> handler.AsyncView:
+def unused_middleware(get_response: AsyncView) -> AsyncView:
     from django.core.exceptions import MiddlewareNotUsed
 
     raise MiddlewareNotUsed

@@ -18,7 +18,8 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from accounts.tokens import InvalidToken
 from megapolis import errors
-from megapolis.errors import ApiError, answer_exception, exception_response
+from megapolis.errors import ApiError
+from megapolis.exception_handler import answer_exception, exception_response
 from megapolis.logger import request_id
 
 request = RequestFactory().get("/here")
