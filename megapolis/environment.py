@@ -13,11 +13,12 @@ import os
 from pathlib import Path
 from typing import Final
 
-from megapolis import environment_reader
+from megapolis import dotenv
+from megapolis.environment_reader import Reader
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
 
-read = environment_reader.Reader(environment_reader.gather(os.environ, BASE_DIR / ".env"))
+read = Reader(dotenv.gather(os.environ, BASE_DIR / ".env"))
 
 ENVIRONMENT: Final = read.environment(
     "ENVIRONMENT",

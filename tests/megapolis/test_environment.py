@@ -1,4 +1,3 @@
-import os
 import re
 import runpy
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from megapolis import environment, environment_reader
+from megapolis import dotenv, environment
 
 
 def strong(name: str) -> str:
@@ -40,7 +39,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def run(variables: Mapping[str, str], **changes: str) -> SimpleNamespace:
         source = {**variables, **changes}
-        monkeypatch.setattr(environment_reader, "gather", lambda process, file: source)
+        monkeypatch.setattr(dotenv, "gather", lambda process, file: source)
         assert environment.__file__
         return SimpleNamespace(**runpy.run_path(environment.__file__))
 
@@ -281,47 +280,6 @@ class TestEqualSecrets:
 
     def test_may_be_used_in_development(self, load: Any) -> None:
         assert load(DEVELOPMENT, SECRET_KEY="dev", JWT_SECRET_KEY="dev").SECRET_KEY == "dev"
-
-
-class TestGather:
-    @pytest.fixture
-    def file(self, tmp_path: Path) -> Path:
-        return tmp_path / ".env"
-
-    def test_prefers_the_process_to_the_file(self, file: Path) -> None:
-        file.write_text("SHARED=file\nONLY=file\n")
-        gathered = environment_reader.gather({"SHARED": "process"}, file)
-        assert gathered["SHARED"] == "process"
-        assert gathered["ONLY"] == "file"
-
-    def test_leaves_the_process_environment_alone(self, file: Path) -> None:
-        file.write_text("MEGAPOLIS_UNHEARD_OF=file\n")
-        environment_reader.gather(os.environ, file)
-        assert "MEGAPOLIS_UNHEARD_OF" not in os.environ
-
-    def test_ignores_the_file_in_tests(self, file: Path) -> None:
-        file.write_text("SECRET_KEY=file\n")
-        assert "SECRET_KEY" not in environment_reader.gather({"ENVIRONMENT": "test"}, file)
-
-    def test_needs_no_file(self, file: Path) -> None:
-        assert environment_reader.gather({"A": "1"}, file) == {"A": "1"}
-
-    def test_understands_comments_quotes_export_and_foreign_line_ends(self, file: Path) -> None:
-        file.write_bytes(b"\xef\xbb\xbfA=1\r\n\r\n# B=2\r\n  \r\nexport C='3 # 4'\r\n")
-        assert environment_reader.gather({}, file) == {"A": "1", "C": "3 # 4"}
-
-    def test_names_the_lines_that_it_does_not_understand(
-        self, file: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        file.write_text("A=1\nSECRET_KEY = hunter2\n\nhunter2\n")
-        with pytest.raises(ImproperlyConfigured, match=r"not NAME=value in line 2, 4\.") as refusal:
-            environment_reader.gather({}, file)
-        assert "hunter2" not in f"{refusal.value}{capsys.readouterr()}"
-
-    def test_refuses_a_file_that_is_not_text(self, file: Path) -> None:
-        file.write_bytes(b"SECRET_KEY=\xff\xfe")
-        with pytest.raises(ImproperlyConfigured, match="cannot be read as UTF-8 text"):
-            environment_reader.gather({}, file)
 
 
 class TestExample:
