@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-PATIENCE: Final = 0.25
-"""Seconds for which nobody looks whether the client is there: most requests end sooner, and a task
-that watches costs more than a tenth of the whole request."""
+PATIENCE: Final = 1.0
+"""Seconds for which nobody looks whether the client is there: a task that watches costs more than
+a tenth of the whole request, and under overload a request waits half a second for its turn."""
 
 
 class CancelledByDisconnect:

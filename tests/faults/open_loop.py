@@ -3,8 +3,8 @@
 `python open_loop.py` reads its orders as JSON from standard input: `port`, `path`, `token`,
 `seconds`, and either `rate`, in requests per second that are spread evenly, or `clients`, who ask
 again when they are answered. It writes, as JSON, how many milliseconds the answers of each status
-took, and how many requests there was no connection for. It runs in a process of its own, so
-that nothing else makes it late, and takes a twentieth of what an answer costs the service.
+took in each second, and how many requests there was no connection for. It runs in a process of its
+own, so that nothing else makes it late, and takes a twentieth of what an answer costs the service.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ class Generator:
 
     def __init__(self, orders: dict[str, Any]) -> None:
         self.orders = orders
-        self.took: dict[str, list[float]] = defaultdict(list)
+        self.took: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
         self.missed = 0
         self._idle: deque[Connection] = deque()
         head = f"GET {orders['path']} HTTP/1.1\r\nHost: 127.0.0.1"
@@ -96,8 +96,9 @@ class Generator:
             await asyncio.sleep(TICK)
 
     def _answered(self, connection: Connection, status: bytes, seconds: float) -> None:
-        self.took[status.decode()].append(seconds * 1000)
-        if "rate" in self.orders or time.monotonic() > self._until:
+        now = time.monotonic()
+        self.took[status.decode()][int(now)].append(seconds * 1000)
+        if "rate" in self.orders or now > self._until:
             self._idle.append(connection)
         else:
             connection.ask()
