@@ -108,6 +108,7 @@ class RefusingProtocol(HttpToolsProtocol):
 
     def _linger(self) -> None:
         self._is_refused = True
+        self.pipeline.clear()  # nothing can be written any more
         self.transport.write_eof()
         self._deadline.start(LINGER)
 

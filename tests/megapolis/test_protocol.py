@@ -405,6 +405,22 @@ class TestStopping:
         assert (answer.body, answer.headers["connection"]) == (b"waited", "close")
         assert await client.is_closed()
 
+    async def test_does_not_begin_with_a_request_that_it_cannot_answer(
+        self,
+        connect: Connect,
+        server: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        log: list[str],
+    ) -> None:
+        client = await connect()
+        monkeypatch.setattr(shutdown, "_has_begun", True)
+        client.writer.write(WAIT + POST + b"Content-Length: 1000000000\r\n\r\na")
+
+        assert (await client.answer()).headers["connection"] == "close"
+        assert await client.is_closed()
+        await eventually(lambda: not server.server_state.tasks)
+        assert not [line for line in log if "Traceback" in line]
+
     async def test_lets_a_request_in_flight_finish(self, connect: Connect, server: Any) -> None:
         client = await connect()
         client.writer.write(b"GET /wait HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
