@@ -17,7 +17,9 @@ from megapolis.refusing_protocol import RefusingProtocol
 class PatientProtocol(RefusingProtocol):
     """Cuts a client off that takes longer than `megapolis.limits` for a request or an answer."""
 
-    _is_in_head = False
+    _is_in_head = _is_same_head = False
+    """Whether a head, or what follows the last chunk, is not here whole; and whether nothing else
+    has come in the part that is being taken in."""
     _chunk_bytes = _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -37,9 +39,9 @@ class PatientProtocol(RefusingProtocol):
         """Take in a part, and see whether more of the same request must come."""
         if self._is_refused:
             return
-        was_in_head, self._chunk_bytes = self._is_in_head, len(data)
+        self._is_same_head, self._chunk_bytes = self._is_in_head, len(data)
         super().data_received(data)
-        if was_in_head and self._is_in_head:
+        if self._is_same_head and not self._is_refused:
             self._head_bytes += len(data)
             if self._head_bytes > limits.HEAD_MAX_BYTES:
                 self._refuse(request_head.TOO_LARGE)
@@ -57,7 +59,7 @@ class PatientProtocol(RefusingProtocol):
 
     def on_headers_complete(self) -> None:
         """Have the request answered, by a refusal if its head is not to be taken."""
-        self._is_in_head = False
+        self._is_in_head = self._is_same_head = False
         refusal = request_head.refusal(
             self.url,
             self.headers,
@@ -78,8 +80,19 @@ class PatientProtocol(RefusingProtocol):
         if shutdown.has_begun():
             self.cycle.keep_alive = False
 
+    def on_chunk_header(self) -> None:
+        """A chunk begins. Fields behind the last one are no headers (RFC 9110, section 6.5.1)."""
+        self.headers = []
+        self._is_in_head = True
+
+    def on_chunk_complete(self) -> None:
+        """A chunk is here whole, the last one with what was behind it."""
+        self._is_in_head = self._is_same_head = False
+        self._head_bytes = 0
+
     def on_body(self, body: bytes) -> None:
         """Take a part of the body, or drop it if the answer is there already."""
+        self._is_in_head = self._is_same_head = False
         if not self._is_shed:
             super().on_body(body)
 

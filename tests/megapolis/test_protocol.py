@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from megapolis import admission, asgi, health, limits, refusing_protocol, shutdown
 from megapolis.admission import Admission
+from megapolis.plain import plain_problem
 from megapolis.settings import API_HEADERS
 from tests.megapolis.sockets import Answer, Client, served
 from tests.waiting import eventually
@@ -178,6 +179,45 @@ class TestLargeHead:
         client.writer.write(GET + b"X: y\r\n" * (limits.HEAD_MAX_FIELDS - 1) + b"\r\n")
 
         assert (await client.answer()).status == 200
+
+    async def test_is_not_many_that_come_at_once(self, connect: Connect) -> None:
+        client = await connect()
+        client.writer.write((GET + b"X: " + b"a" * 20_000 + b"\r\n\r\n") * 40)
+
+        assert [(await client.answer()).status for _ in range(40)] == [200] * 40
+
+    async def test_that_is_malformed_too_is_refused_once(
+        self, connect: Connect, log: list[str]
+    ) -> None:
+        client = await connect()
+        for data in (GET, b"X: y\r\n" * 10_000, b"X: y\r\n" * 2_000 + b"X: a\0b\r\n"):
+            client.writer.write(data)
+            await asyncio.sleep(0.05)
+
+        assert (await client.answer()).status == 400
+        assert await client.is_closed()
+        assert not [line for line in log if "Traceback" in line]
+
+
+class TestTrailer:
+    async def test_is_refused_if_it_is_large(self, connect: Connect) -> None:
+        trailer = b"5\r\nabcde\r\n0\r\nX: " + b"a" * 1_000_000
+
+        assert (await refused(await connect(), CHUNKED + trailer)).status == 431
+
+    async def test_is_not_taken_for_headers(self) -> None:
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            while (await receive())["more_body"]:
+                pass
+            await plain_problem(200, str([name.decode() for name, _ in scope["headers"]]))(send)
+
+        async with served(application) as server:
+            client = Client(*await asyncio.open_connection("127.0.0.1", server.port))
+            client.writer.write(CHUNKED + b"5\r\nabcde\r\n0\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n")
+            answer = await client.answer()
+            client.writer.close()
+
+        assert json.loads(answer.body)["detail"] == "['host', 'transfer-encoding']"
 
 
 class TestLargeBody:
@@ -455,7 +495,9 @@ def test_uvicorn_still_has_what_the_protocol_uses() -> None:
         "app",
         "cycle",
         "expect_100_continue",
+        "flow",
         "headers",
+        "loop",
         "parser",
         "pipeline",
         "server_state",
