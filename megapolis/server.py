@@ -23,7 +23,10 @@ with 32 clients that connect for every request, 1 serves 0.80 of what 16 serve, 
 
 
 def serve(application: str, *, reload: bool, **options: Any) -> None:
-    """Serve as `uvicorn.run` does, until a signal ends it. The options are those of its Config."""
+    """Serve as `uvicorn.run` does, until a signal ends it. The options are those of its Config.
+
+    Exits with STARTUP_FAILURE if it cannot start, with several workers, too.
+    """
     config = uvicorn.Config(application, **options)
     server = uvicorn.Server(config)
     with listeners(config.bind_socket()) as sockets:
@@ -31,11 +34,14 @@ def serve(application: str, *, reload: bool, **options: Any) -> None:
             Reload(config, server.run, sockets).run()
             return
         if config.workers > 1:
-            Multiprocess(config, sockets).run()
-            return
-        with suppress(KeyboardInterrupt):
-            server.run(sockets)
-    if not server.started:
+            workers = Multiprocess(config, sockets)
+            workers.run()
+            started = all(each.exitcode != STARTUP_FAILURE for each in workers.processes)
+        else:
+            with suppress(KeyboardInterrupt):
+                server.run(sockets)
+            started = server.started
+    if not started:
         sys.exit(STARTUP_FAILURE)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from uvicorn.config import STARTUP_FAILURE
 
 from accounts import issuer
 from megapolis import environment
@@ -111,11 +112,13 @@ class TestBadConfiguration:
         assert "JWT_SECRET_KEY is too weak" in done.stderr
         assert WEAK not in done.stderr
 
-    def test_includes_a_public_key_in_the_place_of_a_secret(self) -> None:
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_includes_a_public_key_in_the_place_of_a_secret(self, workers: str) -> None:
         public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGNvbnRyYWN0cyBhcmUgbWVhbnQgdG8gaG9sZA"
-        done = manage("run", "--port", "0", given=development() | {"SUPABASE_JWT_SECRET": public})
+        given = development() | {"SUPABASE_JWT_SECRET": public}
+        done = manage("run", "--port", "0", "--workers", workers, given=given)
 
-        assert done.returncode != 0
+        assert done.returncode == STARTUP_FAILURE
         assert "SUPABASE_JWT_SECRET must not be a public key" in done.stderr
         assert public not in done.stderr
 
