@@ -47,6 +47,7 @@ class RefusingProtocol(HttpToolsProtocol):
         """Whether it is like most requests; the others are refused by the application."""
         return not (
             self._is_answering
+            or self.flow.write_paused
             or self.expect_100_continue
             or self.url.startswith(NOT_API)
             or self.parser.get_method() == b"HEAD"

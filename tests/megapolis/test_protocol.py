@@ -346,6 +346,18 @@ class TestOverload:
 
         assert [(await client.answer()).status for _ in range(3)] == [503] * 3
 
+    async def test_is_not_told_to_a_client_that_does_not_read(
+        self, connect: Connect, server: Any
+    ) -> None:
+        client = await connect()
+        client.writer.transport.pause_reading()
+        client.writer.write((GET + b"\r\n") * 60_000)
+
+        await eventually(lambda: server.server_state.connections)
+        [connection] = server.server_state.connections
+        await eventually(lambda: connection.pipeline, within=5)
+        assert connection.transport.get_write_buffer_size() < 256 * 1024
+
     async def test_does_not_give_a_slow_client_more_time(
         self, connect: Connect, impatient: None
     ) -> None:
