@@ -29,7 +29,7 @@ MEGABYTES = 48
 """By how much a worker may have grown: of what 10,000 connections took,
 28 MB stay scattered over the heap."""
 LIBUV_THREADS = 4
-"""uvloop starts them when it looks the first name up: with one worker, that to listen on."""
+"""uvloop starts them when it looks the first name up."""
 NEVER = re.compile(r"never retrieved|never awaited|Exception in ASGI|Traceback|Warning: ")
 
 

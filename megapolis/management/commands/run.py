@@ -75,7 +75,7 @@ def _start_database() -> None:
 
 
 def _check_port(host: str, port: int) -> None:
-    """Fail with a sentence instead of uvicorn's log line and exit code 1 after the start."""
+    """Fail with a sentence instead of uvicorn's log line, before anything is started."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
