@@ -101,6 +101,10 @@ class PatientProtocol(RefusingProtocol):
         self._is_receiving = False
         if self._is_shed:
             self._is_shed = False
+            if not self.timeout_keep_alive_task:  # uvicorn ended it when the rest of the body came
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
         else:
             super().on_message_complete()
 

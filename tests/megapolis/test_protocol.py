@@ -367,10 +367,14 @@ class TestOverload:
 
         assert await client.reader.read() == b""
 
-    async def test_leaves_an_idle_connection_alone(self, connect: Connect, impatient: None) -> None:
+    @pytest.mark.parametrize("body", [b"", b"abcde"], ids=["without a body", "with a late body"])
+    async def test_leaves_an_idle_connection_alone(
+        self, connect: Connect, impatient: None, body: bytes
+    ) -> None:
         client = await connect()
-        client.writer.write(GET + b"\r\n")
+        client.writer.write(POST + b"Content-Length: %d\r\n\r\n" % len(body))
         await client.answer()
+        client.writer.write(body)
         await asyncio.sleep(0.2)
         client.writer.write(GET + b"\r\n")
 
@@ -513,6 +517,7 @@ def test_uvicorn_still_has_what_the_protocol_uses() -> None:
         "parser",
         "pipeline",
         "server_state",
+        "timeout_keep_alive",
         "timeout_keep_alive_task",
         "transport",
     ):
