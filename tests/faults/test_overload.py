@@ -83,6 +83,7 @@ class TestOverload:
             f"{over.refused_within(0.99):.0f} ms (p99); {afterwards.rate:,.0f}/s afterwards",
         )
         assert over.rate > 0.75 * peak
+        assert over.rate > 0.5 * closed.rate
         assert over.refused_within(0.5) < 50
         assert afterwards.refusals == 0
         assert afterwards.rate > 0.7 * closed.rate
