@@ -78,7 +78,7 @@ class SupabaseVerifier:
         self._secret = _secret_key(jwt_secret) if jwt_secret else None
         self._stand_in_keys = stand_in_issuer.keys if stand_in_issuer else {}
         self._legacy = None
-        if api_key and not jwt_secret:
+        if url and api_key and not (jwt_secret or allow_unverified):
             # It takes 5 MiB, and 0.15 s that no request should wait for.
             from accounts.legacy import LegacyTokens  # noqa: PLC0415
 
