@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-import socket
 import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import uvicorn
 
 from megapolis import database
-from tests.megapolis.sockets import Client
+from tests.megapolis.sockets import Client, served
 from tests.megapolis.test_database_recovery import until_blocked
 
 MEGABYTE = 1024 * 1024
@@ -21,14 +19,8 @@ POST = b"POST /async HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 @pytest.fixture
 async def port(door: Any, db: None) -> AsyncIterator[int]:
     """Where the door is served."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(door, log_config=None, lifespan="off", timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve(sockets=[listener]))
-    yield listener.getsockname()[1]
-    server.should_exit = True
-    await task
-    listener.close()
+    async with served(door) as server:
+        yield server.port
 
 
 @pytest.fixture
