@@ -45,12 +45,11 @@ class PatientProtocol(RefusingProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > limits.HEAD_MAX_BYTES:
                 self._refuse(request_head.TOO_LARGE)
+        if self._deadline.is_running or self.pipeline:
+            return  # or reading is paused until an earlier request is answered
         # uvicorn has ended its timer for idle connections, perhaps for no more than a blank line.
         if self._is_receiving or not (self._is_answering or self.timeout_keep_alive_task):
-            if not self._deadline.is_running:
-                self._deadline.start(limits.RECEIVE_TIMEOUT)
-        elif self._deadline.is_running:
-            self._deadline.end()
+            self._deadline.start(limits.RECEIVE_TIMEOUT)
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -99,6 +98,8 @@ class PatientProtocol(RefusingProtocol):
     def on_message_complete(self) -> None:
         """The request is here whole."""
         self._is_receiving = False
+        if self._deadline.is_running:
+            self._deadline.end()
         if self._is_shed:
             self._is_shed = False
             if not self.timeout_keep_alive_task:  # uvicorn ended it when the rest of the body came
@@ -115,6 +116,8 @@ class PatientProtocol(RefusingProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._deadline.start(limits.SEND_TIMEOUT)
+        elif self._is_receiving and not self._deadline.is_running:
+            self._deadline.start(limits.RECEIVE_TIMEOUT)
 
     def pause_writing(self) -> None:
         """The client does not read."""

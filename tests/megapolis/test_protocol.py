@@ -268,6 +268,30 @@ class TestSlowClient:
             client.writer.write(b"\r\n")
             assert (await client.answer()).status == 200
 
+    async def test_has_its_time_from_when_earlier_requests_were_answered(
+        self, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Until then nobody reads what it sends."""
+        monkeypatch.setattr(limits, "RECEIVE_TIMEOUT", 0.3)
+        client = await connect()
+        client.writer.write(WAIT * 2 + GET)
+        for _ in range(2):
+            assert (await client.answer()).body == b"waited"
+        client.writer.write(b"\r\n")
+
+        assert (await client.answer()).status == 200
+
+    async def test_has_its_time_for_each_of_many_requests_in_parts(
+        self, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "RECEIVE_TIMEOUT", 0.5)
+        client = await connect()
+        client.writer.write(GET)
+        for _ in range(4):
+            await asyncio.sleep(0.2)
+            client.writer.write(b"\r\n" + GET)
+            assert (await client.answer()).status == 200
+
     async def test_is_left_its_idle_connection(self, connect: Connect) -> None:
         client = await connect()
         client.writer.write(GET + b"\r\n")
