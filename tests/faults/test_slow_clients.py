@@ -20,9 +20,7 @@ from tests.waiting import eventually
 NUMBER = 500
 PER_SECOND = 50
 """New ones, so that what they ask for is little work; all are there together for five seconds."""
-GRACE = 4.0
-"""Seconds. One who does not read is waited for once nothing more can be written to him, which on a
-busy machine is two seconds after he has asked."""
+GRACE = 2.0
 REQUESTS = 5000
 NOISE = 0.010
 """A p99 below this many seconds is taken for this many: the machine alone can make as much."""
