@@ -18,6 +18,15 @@ type RunCommand = Callable[..., Awaitable[str]]
 
 
 @pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    """The client that asks the project."""
+    from accounts.auth_server import http_client
+
+    async with http_client() as http:
+        yield http
+
+
+@pytest.fixture
 def project() -> Iterator[FakeSupabase]:
     """A Supabase project of the test's own."""
     with FakeSupabase() as project:

@@ -1,4 +1,3 @@
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -10,33 +9,21 @@ from tests.fakes import KEYS_PATH, FakeSupabase, Mood
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeSupabase]:
-    with FakeSupabase() as fake:
-        yield fake
+def server(project: FakeSupabase, http: httpx.AsyncClient) -> AuthServer:
+    return AuthServer(url=project.url, http=http)
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with http_client() as http:
-        yield http
-
-
-@pytest.fixture
-def server(fake: FakeSupabase, http: httpx.AsyncClient) -> AuthServer:
-    return AuthServer(url=fake.url, http=http)
-
-
-@pytest.fixture
-def impatient(fake: FakeSupabase, http: httpx.AsyncClient) -> AuthServer:
-    return AuthServer(url=fake.url, http=http, timeout=0.05)
+def impatient(project: FakeSupabase, http: httpx.AsyncClient) -> AuthServer:
+    return AuthServer(url=project.url, http=http, timeout=0.05)
 
 
 class TestSigningKeys:
     async def test_are_those_that_the_project_publishes(
-        self, server: AuthServer, fake: FakeSupabase
+        self, server: AuthServer, project: FakeSupabase
     ) -> None:
-        assert list(await server.signing_keys()) == [key.kid for key in fake.keys]
-        assert fake.requests == [KEYS_PATH]
+        assert list(await server.signing_keys()) == [key.kid for key in project.keys]
+        assert project.requests == [KEYS_PATH]
 
     @pytest.mark.parametrize(
         ("mood", "error", "text"),
@@ -50,21 +37,26 @@ class TestSigningKeys:
         ],
     )
     async def test_are_not_read_from_a_bad_answer(
-        self, server: AuthServer, fake: FakeSupabase, mood: Mood, error: type[Exception], text: str
+        self,
+        server: AuthServer,
+        project: FakeSupabase,
+        mood: Mood,
+        error: type[Exception],
+        text: str,
     ) -> None:
-        fake.mood = mood
+        project.mood = mood
         with pytest.raises(error, match=text):
             await server.signing_keys()
-        assert fake.requests == [KEYS_PATH]
+        assert project.requests == [KEYS_PATH]
 
-    async def test_may_be_none_at_all(self, server: AuthServer, fake: FakeSupabase) -> None:
-        fake.mood = "empty"
+    async def test_may_be_none_at_all(self, server: AuthServer, project: FakeSupabase) -> None:
+        project.mood = "empty"
         assert await server.signing_keys() == {}
 
     async def test_are_not_waited_for_any_longer_than_that(
-        self, impatient: AuthServer, fake: FakeSupabase
+        self, impatient: AuthServer, project: FakeSupabase
     ) -> None:
-        fake.mood = "stall"
+        project.mood = "stall"
         with pytest.raises(TimeoutError):
             await impatient.signing_keys()
 
@@ -88,18 +80,18 @@ class TestHttpClient:
             assert http.headers["Accept-Encoding"] == "identity"
 
     async def test_is_not_changed_by_the_process_environment(
-        self, monkeypatch: pytest.MonkeyPatch, fake: FakeSupabase, tmp_path: Path
+        self, monkeypatch: pytest.MonkeyPatch, project: FakeSupabase, tmp_path: Path
     ) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
         async with http_client() as http:
-            assert (await http.get(f"{fake.url}{KEYS_PATH}")).status_code == 200
+            assert (await http.get(f"{project.url}{KEYS_PATH}")).status_code == 200
 
     async def test_reads_an_answer_of_the_greatest_size_and_none_larger(
-        self, fake: FakeSupabase, http: httpx.AsyncClient
+        self, project: FakeSupabase, http: httpx.AsyncClient
     ) -> None:
         assert MAX_RESPONSE_BYTES == 65_536
-        assert len((await http.get(f"{fake.url}/size/65536")).content) == MAX_RESPONSE_BYTES
+        assert len((await http.get(f"{project.url}/size/65536")).content) == MAX_RESPONSE_BYTES
         with pytest.raises(httpx.ReadError):
-            await http.get(f"{fake.url}/size/65537")
-        assert (await http.get(f"{fake.url}/size/0")).status_code == 200
+            await http.get(f"{project.url}/size/65537")
+        assert (await http.get(f"{project.url}/size/0")).status_code == 200

@@ -1,12 +1,10 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
-from accounts.auth_server import http_client
 from accounts.identity import (
     ForbiddenIdentity,
     InvalidSupabaseToken,
@@ -20,25 +18,13 @@ USER = UUID("2f1b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeSupabase]:
-    with FakeSupabase() as fake:
-        yield fake
+def tokens(project: FakeSupabase, http: httpx.AsyncClient) -> LegacyTokens:
+    return LegacyTokens(url=project.url, api_key=project.secret_key, http=http)
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with http_client() as http:
-        yield http
-
-
-@pytest.fixture
-def tokens(fake: FakeSupabase, http: httpx.AsyncClient) -> LegacyTokens:
-    return LegacyTokens(url=fake.url, api_key=fake.secret_key, http=http)
-
-
-@pytest.fixture
-def impatient(fake: FakeSupabase, http: httpx.AsyncClient) -> LegacyTokens:
-    return LegacyTokens(url=fake.url, api_key=fake.secret_key, http=http, timeout=0.05)
+def impatient(project: FakeSupabase, http: httpx.AsyncClient) -> LegacyTokens:
+    return LegacyTokens(url=project.url, api_key=project.secret_key, http=http, timeout=0.05)
 
 
 async def refusal(tokens: LegacyTokens, token: str, user_id: UUID = USER) -> Refusal:
@@ -50,46 +36,52 @@ async def refusal(tokens: LegacyTokens, token: str, user_id: UUID = USER) -> Ref
 
 class TestConfirm:
     async def test_is_silent_for_a_token_that_auth_knows(
-        self, tokens: LegacyTokens, fake: FakeSupabase
+        self, tokens: LegacyTokens, project: FakeSupabase
     ) -> None:
-        await tokens.confirm(fake.legacy_token(sub=str(USER)), user_id=USER)
-        await tokens.confirm(fake.token(sub=str(USER)), user_id=USER)
-        assert fake.requests == [USER_PATH] * 2
+        await tokens.confirm(project.legacy_token(sub=str(USER)), user_id=USER)
+        await tokens.confirm(project.token(sub=str(USER)), user_id=USER)
+        assert project.requests == [USER_PATH] * 2
 
     async def test_refuses_the_token_of_another_user(
-        self, tokens: LegacyTokens, fake: FakeSupabase
+        self, tokens: LegacyTokens, project: FakeSupabase
     ) -> None:
-        token = fake.legacy_token(sub=str(uuid4()))
+        token = project.legacy_token(sub=str(uuid4()))
         assert isinstance(await refusal(tokens, token), InvalidSupabaseToken)
 
-    async def test_refuses_a_forged_token(self, tokens: LegacyTokens, fake: FakeSupabase) -> None:
-        token = fake.legacy_token(sub=str(USER))[:-4] + "AAAA"
+    async def test_refuses_a_forged_token(
+        self, tokens: LegacyTokens, project: FakeSupabase
+    ) -> None:
+        token = project.legacy_token(sub=str(USER))[:-4] + "AAAA"
         assert isinstance(await refusal(tokens, token), InvalidSupabaseToken)
 
-    async def test_refuses_an_ended_session(self, tokens: LegacyTokens, fake: FakeSupabase) -> None:
+    async def test_refuses_an_ended_session(
+        self, tokens: LegacyTokens, project: FakeSupabase
+    ) -> None:
         session = str(uuid4())
-        token = fake.legacy_token(sub=str(USER), session_id=session)
+        token = project.legacy_token(sub=str(USER), session_id=session)
         await tokens.confirm(token, user_id=USER)
-        fake.signed_out.add(session)
+        project.signed_out.add(session)
         assert isinstance(await refusal(tokens, token), InvalidSupabaseToken)
 
-    async def test_refuses_a_deleted_user(self, tokens: LegacyTokens, fake: FakeSupabase) -> None:
+    async def test_refuses_a_deleted_user(
+        self, tokens: LegacyTokens, project: FakeSupabase
+    ) -> None:
         user_id = uuid4()
-        fake.deleted.add(str(user_id))
-        token = fake.legacy_token(sub=str(user_id))
+        project.deleted.add(str(user_id))
+        token = project.legacy_token(sub=str(user_id))
         assert isinstance(await refusal(tokens, token, user_id), InvalidSupabaseToken)
 
-    async def test_forbids_a_banned_user(self, tokens: LegacyTokens, fake: FakeSupabase) -> None:
+    async def test_forbids_a_banned_user(self, tokens: LegacyTokens, project: FakeSupabase) -> None:
         user_id = uuid4()
-        fake.banned.add(str(user_id))
-        token = fake.legacy_token(sub=str(user_id))
+        project.banned.add(str(user_id))
+        token = project.legacy_token(sub=str(user_id))
         assert isinstance(await refusal(tokens, token, user_id), ForbiddenIdentity)
 
     async def test_blames_nobody_for_our_wrong_api_key(
-        self, fake: FakeSupabase, http: httpx.AsyncClient, log: list[str]
+        self, project: FakeSupabase, http: httpx.AsyncClient, log: list[str]
     ) -> None:
-        tokens = LegacyTokens(url=fake.url, api_key="sb_secret_wrong", http=http)
-        error = await refusal(tokens, fake.legacy_token(sub=str(USER)))
+        tokens = LegacyTokens(url=project.url, api_key="sb_secret_wrong", http=http)
+        error = await refusal(tokens, project.legacy_token(sub=str(USER)))
         assert isinstance(error, SupabaseUnavailable)
         assert error.headers == {"Retry-After": "5"}
         assert log == ["ERROR Supabase Auth refuses to give a verdict (status 401)\n\n"]
@@ -120,35 +112,35 @@ class TestConfirm:
 
     @pytest.mark.parametrize("mood", sorted(BAD_ANSWERS.keys() - {"stall"}))
     async def test_gives_no_verdict_on_a_bad_answer(
-        self, tokens: LegacyTokens, fake: FakeSupabase, mood: Mood, log: list[str]
+        self, tokens: LegacyTokens, project: FakeSupabase, mood: Mood, log: list[str]
     ) -> None:
-        fake.mood = mood
-        token = fake.legacy_token(sub=str(USER))
+        project.mood = mood
+        token = project.legacy_token(sub=str(USER))
         error = await refusal(tokens, token)
         assert isinstance(error, SupabaseUnavailable)
         assert error.headers == {"Retry-After": "5"}
-        assert ELSEWHERE not in fake.requests
+        assert ELSEWHERE not in project.requests
         assert len(log) == 1
         assert not [part for part in token.split(".") if part in log[0]]
 
     async def test_waits_no_longer_than_that(
-        self, impatient: LegacyTokens, fake: FakeSupabase, log: list[str]
+        self, impatient: LegacyTokens, project: FakeSupabase, log: list[str]
     ) -> None:
-        fake.mood = "stall"
-        error = await refusal(impatient, fake.legacy_token(sub=str(USER)))
+        project.mood = "stall"
+        error = await refusal(impatient, project.legacy_token(sub=str(USER)))
         assert isinstance(error, SupabaseUnavailable)
         assert log == ["WARNING Supabase Auth gives no verdict (TimeoutError)\n\n"]
 
     async def test_asks_for_no_more_than_ten_at_once(
-        self, tokens: LegacyTokens, impatient: LegacyTokens, fake: FakeSupabase
+        self, tokens: LegacyTokens, impatient: LegacyTokens, project: FakeSupabase
     ) -> None:
-        fake.mood = "stall"
-        fake.crowd = threading.Barrier(11)
-        token = fake.legacy_token(sub=str(USER))
+        project.mood = "stall"
+        project.crowd = threading.Barrier(11)
+        token = project.legacy_token(sub=str(USER))
         stalled = [asyncio.create_task(refusal(tokens, token)) for _ in range(10)]
-        await asyncio.to_thread(fake.crowd.wait, 3)
-        fake.crowd = None
+        await asyncio.to_thread(project.crowd.wait, 3)
+        project.crowd = None
         await refusal(impatient, token)
-        assert fake.count(USER_PATH) == 10
-        fake.release()
+        assert project.count(USER_PATH) == 10
+        project.release()
         await asyncio.gather(*stalled)
