@@ -1,8 +1,9 @@
-"""uvicorn, started with several listeners on one socket.
+"""uvicorn, started with several listeners, and with a socket for each worker.
 
 uvloop takes one new connection from a listener in each turn of its loop, because libuv does since
 1.45 (https://github.com/libuv/libuv/pull/3696). A turn of a busy worker takes 5 to 10 ms: the last
-of 300 clients who come at once would wait for seconds to be heard, if only to be refused.
+of 300 clients who come at once would wait for seconds to be heard, if only to be refused. Of two
+workers on one socket the same one would take nearly all of them (docs/decisions/0009-listeners.md).
 """
 
 import socket
@@ -13,9 +14,9 @@ from typing import Any, Final
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from megapolis.reload import Reload
+from megapolis.workers import Workers
 
 LISTENERS: Final = 16
 """New connections that a worker takes in one turn of its loop. At each, the others look in vain:
@@ -29,25 +30,44 @@ def serve(application: str, *, reload: bool, **options: Any) -> None:
     """
     config = uvicorn.Config(application, **options)
     server = uvicorn.Server(config)
-    with listeners(config.bind_socket()) as sockets:
+    with listeners(config.bind_socket(), config.workers) as groups:
         if reload:
-            Reload(config, server.run, sockets).run()
+            Reload(config, server.run, groups[0]).run()
             return
         if config.workers > 1:
-            workers = Multiprocess(config, sockets)
+            workers = Workers(config, groups)
             workers.run()
             started = all(each.exitcode != STARTUP_FAILURE for each in workers.processes)
         else:
             with suppress(KeyboardInterrupt):
-                server.run(sockets)
+                server.run(groups[0])
             started = server.started
     if not started:
         sys.exit(STARTUP_FAILURE)
 
 
 @contextmanager
-def listeners(bound: socket.socket) -> Iterator[list[socket.socket]]:
-    """Within the block there are `LISTENERS` of the socket, itself one of them."""
+def listeners(bound: socket.socket, workers: int = 1) -> Iterator[list[list[socket.socket]]]:
+    """Within the block each worker has its `LISTENERS`, of which the socket is one.
+
+    On Linux no two workers listen on the same socket, and each hears its part of the clients.
+    """
     with ExitStack() as stack:
-        copies = [stack.enter_context(bound.dup()) for _ in range(LISTENERS - 1)]
-        yield [stack.enter_context(bound), *copies]
+        sockets = [stack.enter_context(bound)]
+        if workers > 1 and sys.platform == "linux":
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sockets += [stack.enter_context(_beside(bound)) for _ in range(workers - 1)]
+        copies = [
+            [each, *(stack.enter_context(each.dup()) for _ in range(LISTENERS - 1))]
+            for each in sockets
+        ]
+        yield [copies[number % len(copies)] for number in range(workers)]
+
+
+def _beside(bound: socket.socket) -> socket.socket:
+    """Return another socket that is bound to the same address."""
+    another = socket.socket(bound.family)
+    another.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    another.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    another.bind(bound.getsockname())
+    return another

@@ -15,6 +15,8 @@ from tests.waiting import eventually, eventually_equals
 
 EXIT = limits.SHUTDOWN_NOTICE + limits.SHUTDOWN_TIMEOUT + 4
 """The parent looks for signals twice a second."""
+CLIENTS = 100
+"""Divided by chance: no worker of two gets fewer than a quarter but once in two million times."""
 
 
 class TestKilledWorker:
@@ -30,7 +32,9 @@ class TestKilledWorker:
             await eventually(lambda: service.log.count(STARTED) > started)
             replaced = time.monotonic() - killed
             await load.runs()
+        parts = await clients_by_worker(service)
 
+        assert min(parts) > CLIENTS / 4
         assert second in service.workers()
         assert set(load.errors) <= {CUT}
         assert load.errors[CUT] <= load.clients
@@ -40,6 +44,52 @@ class TestKilledWorker:
             recovery=replaced,
             note="the next one serves",
         )
+
+
+class TestSignals:
+    async def test_hup_replaces_every_worker_and_fails_no_request(
+        self, serve: Serve, token: str, database: Database, report: Report
+    ) -> None:
+        async with serve() as service:
+            before = service.workers()
+            load = Load(service.port, token)
+            async with load:
+                await load.runs()
+                service.process.send_signal(signal.SIGHUP)
+                told = time.monotonic()
+                await eventually(lambda: not set(before) & set(service.workers()))
+                replaced = time.monotonic() - told
+                await load.runs()
+
+            assert load.errors == {}
+            check(load, database)
+            assert min(await clients_by_worker(service)) > CLIENTS / 4
+            report.add("SIGHUP under load", load, note=f"all replaced within {replaced:.1f} s")
+
+    @pytest.mark.faults
+    async def test_ttin_adds_a_worker_and_ttou_ends_none_but_such(self, serve: Serve) -> None:
+        async with serve() as service:
+            before = service.workers()
+            service.process.send_signal(signal.SIGTTIN)
+            await eventually(lambda: service.log.count(STARTED) == len(before) + 1)
+            service.process.send_signal(signal.SIGTTOU)
+            await eventually(lambda: service.workers() == before)
+            service.process.send_signal(signal.SIGTTOU)
+            await eventually(lambda: "stay" in service.log)
+            assert service.workers() == before
+            assert min(await clients_by_worker(service)) > CLIENTS / 4
+
+
+async def clients_by_worker(service: Service) -> list[int]:
+    """Let clients connect at once, and return how many each worker has got."""
+    before = {pid: service.descriptors_of(pid) for pid in service.workers()}
+    clients = [Client(service.port) for _ in range(CLIENTS)]
+    answers = await asyncio.gather(*(client.ask("GET", "/livez") for client in clients))
+    assert {answer.status for answer in answers} == {200}
+    numbers = [service.descriptors_of(pid) - number for pid, number in before.items()]
+    for client in clients:
+        client.close()
+    return numbers
 
 
 @pytest.mark.faults
