@@ -19,6 +19,10 @@ LIFETIME: Final = 3600.0
 """Seconds after which a connection is replaced, so that a server process does not grow for ever."""
 
 
+type Waiter = tuple[asyncio.Future[Connection], float]
+"""Who waits for a connection, and when that ends in the time of the event loop."""
+
+
 class Exhausted(Exception):
     """No connection could be had: all are in use, the server is away, or the pool is closed."""
 
@@ -48,7 +52,8 @@ class Pool:
         self._queue_moved = 0.0
         self._size = 0
         self._idle: list[Connection] = []
-        self._waiting: deque[asyncio.Future[Connection]] = deque()
+        self._waiting: deque[Waiter] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         self._connecting: set[asyncio.Task[None]] = set()
         self._is_open = False
         self._outage_is_logged = self._exhaustion_is_logged = False
@@ -83,6 +88,8 @@ class Pool:
         self._refuse_waiting()
         while self._idle:
             self._drop(self._idle.pop())
+        if self._timer is not None:
+            self._timer.cancel()
         for task in self._connecting:
             task.cancel()
         await self.filled()
@@ -106,7 +113,7 @@ class Pool:
         """Take a connection back, and hand it on to whoever waits for the longest."""
         if connection.is_idle and self._is_open and connection.age < LIFETIME:
             while self._waiting:
-                waiter = self._waiting.popleft()
+                waiter, _ = self._waiting.popleft()
                 if not waiter.done():
                     waiter.set_result(connection)
                     self._queue_moved = self._loop.time()
@@ -121,21 +128,31 @@ class Pool:
             self._grow()
 
     async def _wait(self) -> Connection:
-        waiter: asyncio.Future[Connection] = self._loop.create_future()
+        future: asyncio.Future[Connection] = self._loop.create_future()
+        now = self._loop.time()
         if not self._waiting:
-            self._queue_moved = self._loop.time()
+            self._queue_moved = now
+        waiter = (future, now + self._timeout)
         self._waiting.append(waiter)
-        timer = self._loop.call_later(self._timeout, self._give_up, waiter)
+        if self._timer is None:
+            self._timer = self._loop.call_at(waiter[1], self._give_up)
         try:
-            return await waiter
+            return await future
         except BaseException:
             with suppress(ValueError):
                 self._waiting.remove(waiter)
-            if waiter.done() and not waiter.cancelled() and not waiter.exception():
-                self.give_back(waiter.result())
+            if future.done() and not future.cancelled() and not future.exception():
+                self.give_back(future.result())
             raise
-        finally:
-            timer.cancel()
+
+    def _give_up(self) -> None:
+        """Refuse who has waited for long enough. One timer for all costs less than one for each."""
+        now, self._timer = self._loop.time(), None
+        while self._waiting and self._waiting[0][1] <= now:
+            self._tell_exhaustion()
+            _refuse(self._waiting.popleft())
+        if self._waiting:
+            self._timer = self._loop.call_at(self._waiting[0][1], self._give_up)
 
     def _drop(self, connection: Connection) -> None:
         connection.hang_up()
@@ -168,10 +185,6 @@ class Pool:
             self._outage_is_logged = False
         self.give_back(connection)
 
-    def _give_up(self, waiter: asyncio.Future[Connection]) -> None:
-        self._tell_exhaustion()
-        _refuse(waiter)
-
     def _tell_exhaustion(self) -> None:
         """Once, however many are refused, until a connection is free again."""
         if not self._exhaustion_is_logged and not self._outage_is_logged:
@@ -184,6 +197,7 @@ class Pool:
             _refuse(self._waiting.popleft())
 
 
-def _refuse(waiter: asyncio.Future[Connection]) -> None:
-    if not waiter.done():
-        waiter.set_exception(Exhausted())
+def _refuse(waiter: Waiter) -> None:
+    future, _ = waiter
+    if not future.done():
+        future.set_exception(Exhausted())
