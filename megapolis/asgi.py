@@ -18,7 +18,7 @@ django.setup()
 from django.core.handlers.asgi import ASGIHandler
 
 from accounts import supabase
-from megapolis import admission, database, environment, health, shutdown
+from megapolis import admission, database, environment, garbage, health, shutdown
 from megapolis.handler import NativeHandler
 from megapolis.logger import logger
 from megapolis.plain import Send
@@ -62,6 +62,7 @@ async def lifespan(receive: Receive, send: Send) -> None:
             stack.enter_context(shutdown.following_parent())
             await stack.enter_async_context(database.connected())
             await stack.enter_async_context(supabase.verifying())
+            stack.enter_context(garbage.left_alone())
         except Exception as exc:  # noqa: BLE001 - the server must be told, whatever it is
             logger.exception("The service cannot start")
             await send({"type": "lifespan.startup.failed", "message": str(exc)})

@@ -153,6 +153,35 @@ async def test_rows_cost_no_calls_of_python(requests: dict[str, Send]) -> None:
     assert more.total() < 20, f"80 rows more cost {more.total()} calls: {more.most_common(20)}"
 
 
+async def leaves(work: Callable[[], Awaitable[Any]]) -> int:
+    """Return how many objects the collector finds after it has been done a hundred times."""
+    for _ in range(WARM):
+        await work()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(100):
+            await work()
+        return gc.collect()
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+async def test_a_request_leaves_nothing_to_the_garbage_collector(
+    requests: dict[str, Send], name: str
+) -> None:
+    assert await leaves(requests[name]) == 0
+
+
+async def test_the_garbage_collector_finds_what_a_request_would_leave() -> None:
+    async def work() -> None:
+        cycle: list[Any] = []
+        cycle.append(cycle)
+
+    assert await leaves(work) >= 100
+
+
 async def test_what_is_counted_does_count(requests: dict[str, Send]) -> None:
     meter = Meter()
 
