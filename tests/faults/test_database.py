@@ -17,6 +17,9 @@ TERMINATE = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND application_name <> 'the test'
 """
+ALTER_NAME = 'ALTER TABLE widgets_widget ALTER name TYPE varchar({length}) COLLATE "pg_c_utf8"'
+"""As Django alters a field. Without the collation the column gets another one, and searches no
+index."""
 
 
 class TestRestart:
@@ -159,7 +162,7 @@ class TestMigration:
         async with load:
             await load.runs()
             for length in (300, 255):
-                database.execute(f"ALTER TABLE widgets_widget ALTER name TYPE varchar({length})")
+                database.execute(ALTER_NAME.format(length=length))
                 database.execute("ALTER TABLE widgets_widget ADD note text")
                 await load.runs()
                 database.execute("ALTER TABLE widgets_widget DROP note")
