@@ -1,15 +1,18 @@
 """What the tests of the project's own machinery get besides."""
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import psycopg
 import pytest
+import uvicorn
 
 from tests.conftest import fill_pool
 
 type OpenPool = Callable[..., Any]
+type Connect = Callable[[], Any]
 
 ALLOWED = "https://app.example.com"
 """The origin that `cors_door` allows."""
@@ -104,3 +107,41 @@ async def samples(observer: "psycopg.AsyncConnection[Any]") -> AsyncIterator[Non
     await observer.execute(CREATE_TABLE)
     yield
     await observer.execute(b"DROP TABLE samples")
+
+
+@pytest.fixture
+async def server(door: Any, db: None) -> AsyncIterator[uvicorn.Server]:
+    """The door, served as `manage.py run` does."""
+    from megapolis import limits
+    from megapolis.admission import Admission
+    from tests.megapolis.sockets import served
+
+    door.admission = Admission(limits.IN_FLIGHT, name="of a test")
+    async with served(door) as server:
+        yield server
+
+
+@pytest.fixture
+async def connect(server: Any) -> AsyncIterator[Connect]:
+    """`await connect()` returns a new connection."""
+    from tests.megapolis.sockets import Client
+
+    writers = []
+
+    async def make() -> Any:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writers.append(writer)
+        return Client(reader, writer)
+
+    yield make
+    for writer in writers:
+        writer.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients have a tenth of a second for what they send, and for what they read."""
+    from megapolis import limits
+
+    monkeypatch.setattr(limits, "RECEIVE_TIMEOUT", 0.1)
+    monkeypatch.setattr(limits, "SEND_TIMEOUT", 0.1)

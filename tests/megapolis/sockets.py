@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import uvicorn
 
 from megapolis.protocol import PatientProtocol
+from tests.megapolis.heads import NEXT
 from tests.waiting import eventually
 
 type Ask = Callable[..., Any]
@@ -45,6 +46,15 @@ class Client:
             return await self.reader.read(1) == b""
         except ConnectionResetError:
             return True
+
+
+async def refused(client: Client, data: bytes) -> Answer:
+    """Send it with another request behind; returns the only answer, after which all is over."""
+    client.writer.write(data + NEXT)
+    answer = await client.answer()
+    assert answer.headers["connection"] == "close"
+    assert await client.is_closed()
+    return answer
 
 
 @asynccontextmanager
