@@ -1,6 +1,7 @@
 """The bench on which servers are measured: the database, the load, and what is the same for all."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,10 @@ from benchmarks.database import Database
 from benchmarks.placement import Placement
 from benchmarks.servers import Running, Server, serving
 from benchmarks.wrk import LoadError, Measurement, Target, measure
+
+PAUSE = 0.2
+"""Seconds between two loads, for a server to be done with what the first one left. wrk hangs up
+amid its last requests, and the service refuses some of 256 clients who come on top of 256."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Bench:
 
         Raises LoadError when any request failed, for a server that refuses is fast.
         """
+        time.sleep(PAUSE)
         before = running.cpu_seconds()
         found = measure(
             Target(running.url, self.token, self.database.widgets),
