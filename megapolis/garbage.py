@@ -21,7 +21,8 @@ def left_alone() -> Iterator[None]:
     """Within the block, collect only what is made in it, and less often.
 
     Collections begin with more new objects than all requests in flight hold together
-    (https://docs.python.org/3/library/gc.html).
+    (https://docs.python.org/3/library/gc.html). One block at a time: the first to end undoes what
+    the others have set.
     """
     young, *older = gc.get_threshold()
     gc.freeze()

@@ -90,6 +90,7 @@ class Pool:
             self._drop(self._idle.pop())
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         for task in self._connecting:
             task.cancel()
         await self.filled()

@@ -6,6 +6,7 @@ of 300 clients who come at once would wait for seconds to be heard, if only to b
 workers on one socket the same one would take nearly all of them (docs/decisions/0009-listeners.md).
 """
 
+import resource
 import socket
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from megapolis.logger import logger
 from megapolis.reload import Reload
 from megapolis.workers import Workers
 
@@ -28,9 +30,10 @@ def serve(application: str, *, reload: bool, **options: Any) -> None:
 
     Exits with STARTUP_FAILURE if it cannot start, with several workers, too.
     """
+    _allow_every_descriptor()
     config = uvicorn.Config(application, **options)
     server = uvicorn.Server(config)
-    with listeners(config.bind_socket(), config.workers) as groups:
+    with listeners(_bind(config), config.workers) as groups:
         if reload:
             Reload(config, server.run, groups[0]).run()
             return
@@ -44,6 +47,29 @@ def serve(application: str, *, reload: bool, **options: Any) -> None:
             started = server.started
     if not started:
         sys.exit(STARTUP_FAILURE)
+
+
+def _allow_every_descriptor() -> None:
+    """Raise the soft limit, often 1024 for the sake of select(2), to the hard one.
+
+    Each client of a worker takes a descriptor, and each worker 16 of the parent.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS calls it infinite, and has less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _bind(config: uvicorn.Config) -> socket.socket:
+    """Bind, and listen for several workers: only then nobody else can share the address."""
+    bound = config.bind_socket()
+    if config.workers > 1:
+        try:
+            bound.listen(config.backlog)
+        except OSError as exc:
+            bound.close()
+            logger.error("Cannot serve on {}:{}: {}.", config.host, config.port, exc)
+            sys.exit(STARTUP_FAILURE)
+    return bound
 
 
 @contextmanager

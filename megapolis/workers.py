@@ -33,8 +33,8 @@ class Workers(Multiprocess):
         self._one_by_one(super().keep_subprocess_alive)
 
     def restart_all(self) -> None:
-        """Replace every worker, which ends when its successor serves."""
-        self._one_by_one(super().restart_all)
+        """Replace each worker, which ends when its successor serves; stop at one that does not."""
+        self._one_by_one(super().restart_all, until_one_stays=True)
 
     def handle_ttou(self) -> None:
         """End the worker that was added last, if one was: nobody hears a group without a worker."""
@@ -43,12 +43,14 @@ class Workers(Multiprocess):
         else:
             logger.info("Received SIGTTOU, but the first {} workers stay.", len(self._groups))
 
-    def _one_by_one(self, replace: Callable[[], None]) -> None:
+    def _one_by_one(self, replace: Callable[[], None], *, until_one_stays: bool = False) -> None:
         """Do to each worker, with its listeners at hand, what uvicorn does to all of them."""
         workers = self.processes
-        for number in range(len(workers)):
-            self.processes = workers[number : number + 1]
+        for number, worker in enumerate(list(workers)):
+            self.processes = [worker]
             self.sockets = self._groups[min(number, len(self._groups) - 1)]
             replace()
-            workers[number : number + 1] = self.processes
+            [workers[number]] = self.processes
+            if until_one_stays and workers[number] is worker:
+                break
         self.processes = workers

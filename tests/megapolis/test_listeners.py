@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
+import uvicorn
 import uvloop
 
-from megapolis.server import LISTENERS, listeners
+from megapolis.server import LISTENERS, _bind, listeners
 
 CLIENTS = 4 * LISTENERS
 
@@ -94,6 +95,20 @@ def test_nobody_else_can_listen_at_the_same_address(bound: socket.socket, worker
         another.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with pytest.raises(OSError, match="in use"):
             another.bind(bound.getsockname())
+
+
+def test_two_services_that_start_at_once_do_not_share_an_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both can bind, for neither listens yet."""
+    config = uvicorn.Config("megapolis.asgi:application", port=0, workers=2, log_config=None)
+    first = config.bind_socket()
+    config.port = first.getsockname()[1]
+    both = iter([first, config.bind_socket()])
+    monkeypatch.setattr(config, "bind_socket", lambda: next(both))
+
+    with _bind(config) as bound, listeners(bound, workers=2), pytest.raises(SystemExit):
+        _bind(config)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -327,6 +327,18 @@ class TestClosing:
         assert not used.is_alive
         assert isinstance(world.take().exception(), Exhausted)
 
+    def test_does_not_spoil_the_wait_after_it_is_opened_again(self, full: World) -> None:
+        full.take()
+        full.start(full.pool.close())
+        full.do(full.pool.open)
+        taking = full.take()
+
+        full.loop.settle(TIMEOUT + 0.1)
+
+        assert isinstance(taking.exception(), Exhausted)
+        for connection in full.made:
+            full.give_back(connection)
+
     def test_closes_a_connection_that_is_made_just_then(self, world: World) -> None:
         connection = FakeConnection()
 
