@@ -83,7 +83,7 @@ class TestSlowClient:
     ) -> None:
         client = await connect()
         client.writer.write(GET + b"\r\n")
-        await client.answer()
+        assert (await client.answer()).status == 200
         client.writer.write(b"\r\n")
 
         assert await client.is_closed()

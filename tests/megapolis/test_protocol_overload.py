@@ -99,7 +99,7 @@ class TestOverload:
     ) -> None:
         client = await connect()
         client.writer.write(GET + b"\r\n")
-        await client.answer()
+        assert (await client.answer()).status == 503
         client.writer.write(b"\r\n")
 
         assert await client.is_closed()
