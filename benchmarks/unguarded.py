@@ -109,7 +109,7 @@ def main() -> None:
         is_removed = not is_removed
 
     signal.signal(signal.SIGUSR1, toggle)
-    protocol.PatientProtocol = Protocol  # type: ignore[assignment,misc]
+    protocol.PatientProtocol = Protocol  # type: ignore[assignment,misc] # uvicorn looks it up
     execute_from_command_line(["manage.py", *command])
 
 

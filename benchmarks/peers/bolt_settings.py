@@ -3,7 +3,7 @@
 https://bolt.farhana.li/topics/deployment/
 """
 
-from benchmarks.peers.django_settings import *  # noqa: F403
+from benchmarks.peers.django_settings import *  # noqa: F403 - all of them
 
 INSTALLED_APPS = ["django_bolt", "benchmarks.peers.tables"]
 ROOT_URLCONF = "benchmarks.peers.bolt_urls"

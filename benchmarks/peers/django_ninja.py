@@ -19,8 +19,8 @@ from ninja.security import HttpBearer
 
 application = get_asgi_application()
 
-from benchmarks.peers import configuration  # noqa: E402
-from benchmarks.peers.tables.models import ApiSession, User, Widget  # noqa: E402
+from benchmarks.peers import configuration  # noqa: E402 - Django first
+from benchmarks.peers.tables.models import ApiSession, User, Widget  # noqa: E402 - Django first
 
 
 class WidgetCreate(Schema):

@@ -38,7 +38,7 @@ class BoundedPaginator(BasePaginator):
 
     @cached_property
     def _found(self) -> int:
-        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment] # the admin pages no lists
         return rows[: LISTED + 1].count()
 
 
