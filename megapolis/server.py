@@ -60,15 +60,17 @@ def _allow_every_descriptor() -> None:
 
 
 def _bind(config: uvicorn.Config) -> socket.socket:
-    """Bind, and listen for several workers: only then nobody else can share the address."""
+    """Bind, and listen at once, before uvicorn says that it runs.
+
+    Nobody else can share the address then, and who comes while the application starts waits for it.
+    """
     bound = config.bind_socket()
-    if config.workers > 1:
-        try:
-            bound.listen(config.backlog)
-        except OSError as exc:
-            bound.close()
-            logger.error("Cannot serve on {}:{}: {}.", config.host, config.port, exc)
-            sys.exit(STARTUP_FAILURE)
+    try:
+        bound.listen(config.backlog)
+    except OSError as exc:
+        bound.close()
+        logger.error("Cannot serve on {}:{}: {}.", config.host, config.port, exc)
+        sys.exit(STARTUP_FAILURE)
     return bound
 
 

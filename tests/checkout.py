@@ -5,7 +5,6 @@ It has a database, an `.env` and a port of its own. The packages are those of th
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,12 +14,13 @@ from tempfile import TemporaryDirectory
 from threading import Event, Thread
 
 from megapolis.environment import BASE_DIR
+from tests.ports import free_port
+from tests.processes import STARTED
 
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv*", ".env", ".postgres", ".keys", ".static", "logs", "node_modules", ".data",
     ".hypothesis", ".*_cache", ".artefacts", ".coverage*", "results",
 )  # fmt: skip
-STARTED = "Application startup complete"
 PATIENCE = 60
 """Seconds for what takes one or two on a machine at rest."""
 
@@ -36,8 +36,7 @@ class Checkout:
         for name in ("bin", "lib", "pyvenv.cfg"):
             (venv / name).symlink_to(Path(sys.prefix) / name)
         (venv / "installed").touch()
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
 
     @property
     def url(self) -> str:

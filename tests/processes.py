@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ import httpx
 from django.db import connections
 
 from megapolis import embedded, environment, limits
-from tests.waiting import until
+from tests.ports import free_port
 
 STARTED = "Application startup complete"
 PATIENCE = 30
@@ -102,8 +101,7 @@ class Service:
 @contextmanager
 def serving(given: Mapping[str, str]) -> Iterator[Service]:
     """Serve with `manage.py run` on a free port of 127.0.0.1 until the block ends."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with subprocess.Popen(
         [sys.executable, "manage.py", "run", "--port", str(port)],
         cwd=environment.BASE_DIR,
@@ -119,14 +117,8 @@ def serving(given: Mapping[str, str]) -> Iterator[Service]:
         try:
             assert service.started.wait(PATIENCE), "not started in time"
             assert process.poll() is None, "".join(service.log)
-            until(lambda: _listens(port))
             yield service
         finally:
             process.terminate()
             process.wait(PATIENCE)
             reader.join()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -2,11 +2,7 @@
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -14,8 +10,9 @@ import pytest
 from django.conf import settings
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
-from megapolis import embedded, environment
+from megapolis import environment
 from tests.admin.conftest import orm, session_of
+from tests.processes import development, serving
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -24,7 +21,6 @@ QUIET = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
-SECONDS = 30
 CUT_OFF = """
 Array.from(document.querySelectorAll("html, .results, .panel, .inline-related"))
      .filter(element => element.scrollWidth > element.clientWidth)
@@ -58,40 +54,15 @@ async def launched() -> AsyncIterator[Browser]:
 @contextmanager
 def served() -> Iterator[str]:
     """Run the service in a process of its own, on this test run's database; yields its address."""
-    from django.db import connection
-
-    database = connection.settings_dict
-    host = database.get("OPTIONS", {}).get("host") or database["HOST"] or embedded.start()
-    url = f"postgresql://{database['USER']}@/{database['NAME']}?host={host}"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "run", "--port", port],
-        cwd=environment.BASE_DIR,
-        env={
-            **os.environ,
-            "ENVIRONMENT": "test",
-            "DJANGO_SETTINGS_MODULE": "tests.admin.settings",
-            "DATABASE_URL": url,
-            "SECRET_KEY": environment.SECRET_KEY,
-            "JWT_SECRET_KEY": environment.JWT_SECRET_KEY,
-        },
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr
-    with process.stderr as log, ThreadPoolExecutor(1) as reader:
-        started = next((line for line in log if "Uvicorn running" in line), None)
-        assert started, "the service did not start"
-        rest = reader.submit(log.read)
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(SECONDS)
-        assert "Traceback" not in rest.result()
+    given = {
+        **development(),
+        "DJANGO_SETTINGS_MODULE": "tests.admin.settings",
+        "SECRET_KEY": environment.SECRET_KEY,
+        "JWT_SECRET_KEY": environment.JWT_SECRET_KEY,
+    }
+    with serving(given) as service:
+        yield service.url
+    assert "Traceback" not in "".join(service.log)
 
 
 class Desk:

@@ -22,6 +22,7 @@ from typing import Any
 from megapolis import environment
 from tests.faults.load import Client
 from tests.faults.service import Database, Service, is_running
+from tests.ports import listens
 from tests.waiting import until
 
 PATIENCE = 60.0
@@ -159,7 +160,7 @@ async def invariants(
             await asyncio.sleep(0.05)
     else:
         assert not any(map(is_running, workers))
-        assert not service.listens()
+        assert not listens(service.port)
         while database.backends("active") or database.backends("idle in transaction%"):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)

@@ -3,7 +3,6 @@
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,10 +15,10 @@ import psycopg
 
 from megapolis import environment
 from megapolis.embedded import EmbeddedServer
-from tests.processes import manage, variables
+from tests.ports import free_port
+from tests.processes import STARTED, manage, variables
 from tests.waiting import until
 
-STARTED = "Application startup complete"
 WORKERS = 2
 
 
@@ -106,11 +105,6 @@ class Service:
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
 
-    def listens(self) -> bool:
-        """Whether it takes connections; one worker alone does so only after it has started."""
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
     def workers(self) -> list[int]:
         """The processes that serve."""
         if self.number == 1:
@@ -164,8 +158,7 @@ def running(
 
     Its log is in a file, or goes where `stderr` leads.
     """
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     log, temporary = folder / "service.log", folder / "temporary"
     temporary.mkdir(exist_ok=True)
     with (
@@ -184,7 +177,6 @@ def running(
         try:
             if wait:
                 until(lambda: service.log.count(STARTED) >= workers, within=60)
-                until(service.listens)
             yield service
         finally:
             left = service.workers()

@@ -1,7 +1,6 @@
 """PgBouncer in transaction mode between the service and PostgreSQL."""
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ import pytest
 from tests.faults.conftest import Report, Serve, check
 from tests.faults.load import Load
 from tests.faults.service import Database
+from tests.ports import free_port, listens
 from tests.waiting import until
 
 PROGRAM = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
@@ -35,8 +35,7 @@ def pooler(database: Database) -> Iterator[str]:
     """Its address. Four connections to PostgreSQL serve everybody."""
     if PROGRAM is None:
         pytest.skip("PgBouncer is not installed (apt-get install pgbouncer).")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     host, folder = database.server.start(), database.server.folder / "pooler"
     folder.mkdir()
     folder.chmod(0o777)
@@ -52,16 +51,11 @@ def pooler(database: Database) -> Iterator[str]:
         group=account.pw_gid if account else None,
     ) as process:
         try:
-            until(lambda: answers(port) or process.poll() is not None)
+            until(lambda: listens(port) or process.poll() is not None)
             assert process.poll() is None, (folder / "pgbouncer.log").read_text()
             yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
         finally:
             process.terminate()
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.faults

@@ -10,7 +10,8 @@ import pytest
 from megapolis import limits
 from tests.faults.conftest import Report, Serve, check, ready
 from tests.faults.load import CUT, Client, Load
-from tests.faults.service import STARTED, Database, Service, is_running
+from tests.faults.service import Database, Service, is_running
+from tests.processes import STARTED
 from tests.waiting import eventually, eventually_equals
 
 EXIT = limits.SHUTDOWN_NOTICE + limits.SHUTDOWN_TIMEOUT + 4

@@ -97,17 +97,27 @@ def test_nobody_else_can_listen_at_the_same_address(bound: socket.socket, worker
             another.bind(bound.getsockname())
 
 
+@pytest.fixture(params=[1, 2])
+def config(request: pytest.FixtureRequest) -> uvicorn.Config:
+    workers = request.param
+    return uvicorn.Config("megapolis.asgi:application", port=0, workers=workers, log_config=None)
+
+
+def test_who_connects_while_the_application_starts_is_not_refused(config: uvicorn.Config) -> None:
+    with _bind(config) as bound, socket.create_connection(bound.getsockname()):
+        assert waiting(bound) == 1
+
+
 def test_two_services_that_start_at_once_do_not_share_an_address(
-    monkeypatch: pytest.MonkeyPatch,
+    config: uvicorn.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both can bind, for neither listens yet."""
-    config = uvicorn.Config("megapolis.asgi:application", port=0, workers=2, log_config=None)
     first = config.bind_socket()
     config.port = first.getsockname()[1]
     both = iter([first, config.bind_socket()])
     monkeypatch.setattr(config, "bind_socket", lambda: next(both))
 
-    with _bind(config) as bound, listeners(bound, workers=2), pytest.raises(SystemExit):
+    with _bind(config) as bound, listeners(bound, config.workers), pytest.raises(SystemExit):
         _bind(config)
 
 
