@@ -151,6 +151,14 @@ PAGE_SIZE_MAX: Final = read.integer(
     maximum=1000,
 )
 
+WORKER_TIMEOUT: Final = read.integer(
+    "WORKER_TIMEOUT",
+    "Seconds for one of several workers to start, or to say that it lives (5 to 600, default 15). "
+    "A start takes 1, and 5 where five want each core.",
+    default=15,
+    minimum=5,
+    maximum=600,
+)
 SHUTDOWN_NOTICE: Final = read.integer(
     "SHUTDOWN_NOTICE",
     'Seconds between "not ready" and the end of accepting (0 to 600, default 2). '

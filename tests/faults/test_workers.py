@@ -58,7 +58,7 @@ class TestSignals:
                 await load.runs()
                 service.process.send_signal(signal.SIGHUP)
                 told = time.monotonic()
-                await eventually(lambda: not set(before) & set(service.workers()))
+                await eventually(lambda: not set(before) & set(service.workers()), within=60)
                 replaced = time.monotonic() - told
                 await load.runs()
 

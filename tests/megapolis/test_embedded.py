@@ -15,12 +15,15 @@ import pytest
 from megapolis import embedded, environment
 from megapolis.embedded import EmbeddedError, EmbeddedServer
 from megapolis.embedded import server as module
+from tests.waiting import PATIENCE
 
 USER = """
+    import signal
     import sys
     from pathlib import Path
     from megapolis.embedded import EmbeddedServer
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     EmbeddedServer(Path(sys.argv[1]), durable=False).start()
     print("joined", flush=True)
     sys.stdin.read()
@@ -206,7 +209,7 @@ class TestSharing:
     ) -> None:
         (process,) = spawn(1)
         process.send_signal(number)
-        process.wait()
+        process.wait(PATIENCE)
         assert not is_running(server)
 
     def test_a_killed_process_does_not_count_as_a_user(
