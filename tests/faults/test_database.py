@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.faults.conftest import Report, Serve
-from tests.faults.load import Client, Load
+from tests.faults.load import Answer, Client, Load
 from tests.faults.service import Database, Service
 from tests.waiting import eventually, eventually_equals, until
 
@@ -86,23 +86,34 @@ class TestLostCommit:
         await asyncio.to_thread(set_replica, database, "'nowhere'")
         try:
             async with Client(service.port, token) as client:
-                create = asyncio.create_task(client.ask("POST", "/widgets/", {"name": "commit"}))
-                waits = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-                await eventually(lambda: database.execute(waits) or create.done())
-                assert not create.done(), create.result()
+                name, create = await waiting_create(client, database)
                 database.execute(TERMINATE)
                 lost = await create
                 await asyncio.to_thread(set_replica, database, "''")
-                again = await client.ask("POST", "/widgets/", {"name": "commit"})
+                again = await client.ask("POST", "/widgets/", {"name": name})
         finally:
             await asyncio.to_thread(set_replica, database, "''")
 
         assert (lost.status, again.status) == (503, 400)
         assert again.json()["detail"] == "Name already exists"
-        assert database.execute("SELECT count(*) FROM widgets_widget WHERE name = 'commit'") == [
-            (1,)
-        ]
+        count = f"SELECT count(*) FROM widgets_widget WHERE name = '{name}'"
+        assert database.execute(count) == [(1,)]
         report.line("connection lost during COMMIT", 2, "1 × 503", recovery=again.seconds)
+
+
+async def waiting_create(client: Client, database: Database) -> "tuple[str, asyncio.Task[Answer]]":
+    """Create widgets until the commit of one waits for the replica; return its name and the task.
+
+    Commits begin to wait when the checkpointer has read the setting, which nobody can see.
+    """
+    waits = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    for number in range(1000):
+        name = f"commit {number}"
+        create = asyncio.create_task(client.ask("POST", "/widgets/", {"name": name}))
+        while not create.done():
+            if await asyncio.to_thread(database.execute, waits):
+                return name, create
+    pytest.fail("no commit waits")
 
 
 def set_replica(database: Database, names: str) -> None:

@@ -23,7 +23,7 @@ from psycopg.types.range import Range
 from megapolis import connection as module
 from megapolis import connector, environment
 from megapolis.connection import Connection
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, eventually_equals
 
 SLEEP = b"SELECT pg_sleep(60)"
 LENGTH = b"SELECT length($1::text)"
@@ -74,6 +74,16 @@ def stopped(pid: int) -> Iterator[None]:
 
 async def until_active(connection: Connection) -> None:
     await eventually(lambda: connection.pgconn.transaction_status == TransactionStatus.ACTIVE)
+
+
+async def until_asleep(observer: Any, pid: int) -> None:
+    """Return when the server works on `SLEEP`: it ignores a cancellation that comes before."""
+    sql = "SELECT wait_event FROM pg_stat_activity WHERE pid = %s"
+
+    async def event() -> Any:
+        return await (await observer.execute(sql, [pid])).fetchone()
+
+    await eventually_equals(event, ("PgSleep",))
 
 
 class TestRows:
@@ -306,7 +316,7 @@ class TestCancellation:
     ) -> None:
         pid = await backend(connection)
         task = asyncio.create_task(connection.fetch(SLEEP))
-        await until_active(connection)
+        await until_asleep(observer, pid)
 
         task.cancel()
 
@@ -385,7 +395,7 @@ class TestCancellation:
     async def test_by_the_server_is_an_error(self, connection: Connection, observer: Any) -> None:
         pid = await backend(connection)
         task = asyncio.create_task(connection.fetch(SLEEP))
-        await until_active(connection)
+        await until_asleep(observer, pid)
 
         await observer.execute("SELECT pg_cancel_backend(%s)", [pid])
 

@@ -24,7 +24,7 @@ class TestSlowStatement:
     async def test_is_given_up_as_a_503_and_not_repeated(
         self, open_pool: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(limits, "STATEMENT_TIMEOUT", 0.01)
+        monkeypatch.setattr(limits, "STATEMENT_TIMEOUT", 0.5)
         await open_pool(size=1)
 
         with pytest.raises(DatabaseUnavailable):
