@@ -29,7 +29,13 @@ class Workers(Multiprocess):
             self.processes.append(process)
 
     def keep_subprocess_alive(self) -> None:
-        """Replace every worker that has died or does not answer."""
+        """Replace every worker that has died or does not answer.
+
+        Without the worker's end of its pipe, which uvicorn keeps, the parent sees at once that the
+        pipe is broken. Else it waits for the answer of one that died while it was asked.
+        """
+        for worker in self.processes:
+            worker.child_conn.close()
         self._one_by_one(super().keep_subprocess_alive)
 
     def restart_all(self) -> None:

@@ -16,6 +16,7 @@ from tests.waiting import eventually, eventually_equals
 
 EXIT = limits.SHUTDOWN_NOTICE + limits.SHUTDOWN_TIMEOUT + 4
 """The parent looks for signals twice a second."""
+NOTICE = 2 * limits.SHUTDOWN_NOTICE
 CLIENTS = 100
 """Divided by chance: no worker of two gets fewer than a quarter but once in two million times."""
 
@@ -30,7 +31,7 @@ class TestKilledWorker:
             first, second = sorted(service.workers(), key=service.descriptors_of, reverse=True)
             os.kill(first, signal.SIGKILL)
             killed = time.monotonic()
-            await eventually(lambda: service.log.count(STARTED) > started)
+            await eventually(lambda: service.log.count(STARTED) > started, within=60)
             replaced = time.monotonic() - killed
             await load.runs()
         parts = await clients_by_worker(service)
@@ -46,12 +47,27 @@ class TestKilledWorker:
             note="the next one serves",
         )
 
+    @pytest.mark.faults
+    async def test_is_missed_at_once_when_it_dies_while_it_is_asked_whether_it_lives(
+        self, serve: Serve
+    ) -> None:
+        """It is asked twice a second, and stopped it does not answer."""
+        async with serve() as service:
+            worker, started = service.workers()[0], service.log.count(STARTED)
+            os.kill(worker, signal.SIGSTOP)
+            await asyncio.sleep(1)
+            os.kill(worker, signal.SIGKILL)
+            killed = time.monotonic()
+            await eventually(lambda: service.log.count(STARTED) > started)
+
+            assert time.monotonic() - killed < limits.WORKER_TIMEOUT / 2
+
 
 class TestSignals:
     async def test_hup_replaces_every_worker_and_fails_no_request(
         self, serve: Serve, token: str, database: Database, report: Report
     ) -> None:
-        async with serve() as service:
+        async with serve({"WORKER_TIMEOUT": "60"}) as service:
             before = service.workers()
             load = Load(service.port, token)
             async with load:
@@ -93,6 +109,11 @@ async def clients_by_worker(service: Service) -> list[int]:
     return numbers
 
 
+async def readiness(service: Service) -> set[int]:
+    """Return what all workers say: so many ask that each is asked."""
+    return set(await asyncio.gather(*(ready(service) for _ in range(CLIENTS // 4))))
+
+
 @pytest.mark.faults
 class TestKilledParent:
     async def test_takes_its_workers_with_it(self, serve: Serve, report: Report) -> None:
@@ -109,21 +130,22 @@ class TestStop:
     async def test_under_load_fails_no_request_behind_a_balancer(
         self, serve: Serve, token: str, database: Database, report: Report
     ) -> None:
-        async with serve() as service:
+        async with serve({"SHUTDOWN_NOTICE": str(NOTICE)}) as service:
+            await eventually_equals(lambda: readiness(service), {200})
             load = Load(service.port, token)
             async with load:
                 await load.runs()
                 service.process.terminate()
                 told = time.monotonic()
                 await eventually_equals(lambda: ready(service), 503)
-                assert time.monotonic() - told < limits.SHUTDOWN_NOTICE
+                assert time.monotonic() - told < NOTICE
                 # As the balancer does, which has seen it: no new request, the others finish.
                 await load.finish()
-            await asyncio.to_thread(service.process.wait, EXIT)
+            await asyncio.to_thread(service.process.wait, NOTICE + EXIT)
 
             assert load.errors == {}
             check(load, database)
-            assert time.monotonic() - told < EXIT
+            assert time.monotonic() - told < NOTICE + EXIT
             assert "Cancel" not in service.log
             report.add("SIGTERM under load", load, note=f"exit {time.monotonic() - told:.1f} s")
 

@@ -1,6 +1,7 @@
 """uvicorn's supervisor, which is shown one worker at a time; `tests/faults` has the real one."""
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -9,10 +10,17 @@ from uvicorn.supervisors import Multiprocess
 from megapolis.workers import Workers
 
 
+class Worker(str):
+    """The name of what uvicorn would have started, with its end of the pipe."""
+
+    __slots__ = ()
+    child_conn = BytesIO()
+
+
 def supervisor(*workers: str, groups: int) -> Any:
     """One that has started nothing, and listens to no signal."""
     supervisor: Any = object.__new__(Workers)
-    supervisor.processes = list(workers)
+    supervisor.processes = list(map(Worker, workers))
     supervisor._groups = [f"group {number}" for number in range(groups)]
     return supervisor
 
@@ -24,7 +32,7 @@ def replacing(stays: str = "") -> Callable[[Any], None]:
         for number, worker in enumerate(supervisor.processes):
             if worker == stays:
                 return
-            supervisor.processes[number] = f"{worker} anew with {supervisor.sockets}"
+            supervisor.processes[number] = Worker(f"{worker} anew with {supervisor.sockets}")
 
     return replace
 
