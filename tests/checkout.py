@@ -5,6 +5,7 @@ It has a database, an `.env` and a port of its own. The packages are those of th
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -134,5 +135,9 @@ def _read(process: "subprocess.Popen[str]", lines: list[str], started: Event) ->
 def _interrupt(process: "subprocess.Popen[str]") -> None:
     """Press Ctrl-C, which reaches every process of the command."""
     if process.poll() is None:
-        os.killpg(process.pid, 2)
-    process.wait(PATIENCE)
+        os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise

@@ -14,8 +14,10 @@ from typing import Any
 import django
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 
 from megapolis.features import FEATURES
+from tests.waiting import PATIENCE
 
 os.environ["ENVIRONMENT"] = "test"
 os.environ["DJANGO_SETTINGS_MODULE"] = "megapolis.settings"
@@ -29,6 +31,12 @@ type MakeToken = Callable[..., Awaitable[str]]
 type MakeClient = Callable[..., Awaitable[httpx.AsyncClient]]
 
 django.setup()
+
+# How fast a machine is has nothing to do with what is true.
+settings.register_profile(
+    "unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("unhurried")
 
 pytest_plugins = [f"tests.{feature}.factories" for feature in FEATURES if feature != "accounts"]
 
@@ -71,11 +79,16 @@ def django_db_setup(
 @pytest.fixture(scope="session")
 async def pool(django_db_setup: None, django_db_blocker: Any) -> AsyncIterator[None]:
     """The connection pool, on this run's own database."""
-    from megapolis import database
+    from megapolis import database, limits
 
-    async with database.connected():
-        await fill_pool()
-        yield
+    with pytest.MonkeyPatch.context() as patient:
+        # A hundred who ask at once are a crowd for a busy machine, and no outage.
+        patient.setattr(limits, "DATABASE_WAIT", PATIENCE)
+        patient.setattr(limits, "DATABASE_STALL", PATIENCE)
+        await database.open_pool()
+    await fill_pool()
+    yield
+    await database.close_pool()
 
 
 @pytest.fixture

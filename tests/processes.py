@@ -95,7 +95,8 @@ class Service:
     def post_token(self, token: str, **headers: str) -> httpx.Response:
         """Exchange a token; underscores in the names of headers stand for hyphens."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.post(f"{self.url}/auth/token", json={"access_token": token}, headers=named)
+        body = {"access_token": token}
+        return httpx.post(f"{self.url}/auth/token", json=body, headers=named, timeout=PATIENCE)
 
 
 @contextmanager
@@ -120,5 +121,8 @@ def serving(given: Mapping[str, str]) -> Iterator[Service]:
             yield service
         finally:
             process.terminate()
-            process.wait(PATIENCE)
-            reader.join()
+            try:
+                process.wait(PATIENCE)
+            finally:
+                process.kill()
+                reader.join()

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from tests import factories
 from tests.conftest import BASE_URL
 
-settings.register_profile("service", derandomize=True, deadline=None, max_examples=100)
-few = settings(settings.get_profile("service"))
+few = settings(derandomize=True, max_examples=100)
 
 JSON = {"Content-Type": "application/json"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]

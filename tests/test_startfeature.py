@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from megapolis.environment import BASE_DIR
 from megapolis.feature_template import FOLDERS, LINE_LENGTH, NameClash, Names, rename, render, wrap
 from megapolis.management.commands import startfeature
-from tests.checkout import Checkout, copied
+from tests.checkout import PATIENCE, Checkout, copied
 from tests.waiting import until
 
 LONGEST = "purchase_order_lines"
@@ -34,7 +34,7 @@ def answered() -> Iterator[tuple[Checkout, httpx.Response, httpx.Response]]:
             token = checkout.succeed("python manage.py token staff@example.com").strip()
             headers = {"Authorization": f"Bearer {token}"}
             with httpx.Client(base_url=f"{checkout.url}{PATH}", headers=headers) as client:
-                until(lambda: answers(client))
+                until(lambda: answers(client), within=PATIENCE)
                 created = client.post("", json={"name": "Sprocket"})
                 found = client.get("", params={"search": "spr"})
         yield checkout, created, found

@@ -14,6 +14,7 @@ from tests import factories
 from tests.accounts.conftest import Exchange, rows, table_rows
 from tests.fakes import KEYS_PATH, FakeSupabase, Mood
 from tests.signing import ABSENT
+from tests.waiting import eventually
 
 USERS = "SELECT supabase_id::text, email FROM accounts_user ORDER BY id"
 SESSIONS = "SELECT supabase_session_id::text FROM accounts_apisession ORDER BY id"
@@ -246,6 +247,7 @@ class TestRefusal:
     ) -> None:
         project.mood = "stall"
         exchanging = asyncio.ensure_future(exchange(project.token()))
+        await eventually(lambda: project.requests)
         others = [(await client.get("/auth/me")).status_code for _ in range(50)]
 
         assert others == [200] * 50

@@ -16,6 +16,7 @@ from accounts.issuer import ISSUER, StandInIssuer, stand_in_issuer
 from accounts.jose import parse
 from megapolis import environment
 from tests.fakes import FakeSupabase
+from tests.waiting import PATIENCE
 
 NOW = 1_800_000_000.5
 
@@ -101,7 +102,7 @@ class TestKey:
         kids: list[str] = []
 
         def make() -> None:
-            together.wait(5)
+            together.wait(PATIENCE)
             kids.extend(StandInIssuer(tmp_path).keys)
 
         threads = [threading.Thread(target=make) for _ in range(8)]

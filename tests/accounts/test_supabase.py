@@ -161,10 +161,13 @@ class TestVerify:
         self, verifier: SupabaseVerifier, fake: FakeSupabase
     ) -> None:
         for token in ("." * 8192, "x" * 10_000_000, fake.token(exp=1), fake.token(iss="a" * 4000)):
-            start = time.thread_time()
-            with pytest.raises(InvalidSupabaseToken):
-                await verifier.verify(token)
-            assert time.thread_time() - start < 0.005
+            took = []
+            for _ in range(5):  # A collection of garbage may fall into one of them.
+                start = time.thread_time()
+                with pytest.raises(InvalidSupabaseToken):
+                    await verifier.verify(token)
+                took.append(time.thread_time() - start)
+            assert min(took) < 0.005
 
     @given(
         token=st.text()
@@ -176,7 +179,7 @@ class TestVerify:
             st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text()),
         )
     )
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     async def test_raises_a_refusal_whatever_the_token(
         self, verifier: SupabaseVerifier, token: str | bytes
     ) -> None:
@@ -184,7 +187,7 @@ class TestVerify:
             await verifier.verify(token)
 
     @given(data=st.data())
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     async def test_returns_an_identity_or_raises_a_refusal_for_any_signed_claims(
         self, verifier: SupabaseVerifier, fake: FakeSupabase, data: st.DataObject
     ) -> None:
@@ -540,4 +543,4 @@ class TestVerifying:
         assert http.is_closed
         with pytest.raises(SupabaseUnavailable):
             await waiting
-        assert asyncio.all_tasks() == before
+        assert asyncio.all_tasks() <= before

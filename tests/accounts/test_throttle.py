@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from django.http import HttpRequest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts import api, throttle
@@ -76,7 +76,6 @@ class TestAddressThrottle:
             allowed += allows(ten)
         assert allowed == 10
 
-    @settings(deadline=None)
     @given(st.integers(1, 100), st.lists(st.floats(0, 3), max_size=30))
     def test_tells_how_long_to_wait(self, per_minute: int, pauses: list[float]) -> None:
         clock = Clock()

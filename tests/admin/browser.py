@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from megapolis import environment
 from tests.admin.conftest import orm, session_of
 from tests.processes import development, serving
+from tests.waiting import PATIENCE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -45,6 +46,7 @@ def find_chromium() -> str:
 async def launched() -> AsyncIterator[Browser]:
     """Start the browser."""
     path = find_chromium()
+    expect.set_options(timeout=PATIENCE * 1000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=QUIET)
         yield browser

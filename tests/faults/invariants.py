@@ -71,8 +71,10 @@ def ask(pid: int, probe: Path) -> dict[str, Any]:
     file.unlink(missing_ok=True)
 
     def is_answered() -> bool:
+        if file.exists():
+            return True
         os.kill(pid, signal.SIGUSR2)  # Again, for it does not answer before it serves.
-        return file.exists()
+        return False
 
     until(is_answered, every=0.05)
     seen: dict[str, Any] = json.loads(file.read_text())
@@ -92,7 +94,9 @@ class Rest:
     def of(cls, service: Service) -> "Rest":
         """Wait until what was under way is over, that is until nothing changes any more."""
         before: list[Worker] = []
+        deadline = time.monotonic() + PATIENCE
         while not (now := look(service)) or sizes(now) != sizes(before):
+            assert time.monotonic() < deadline, now
             before = now
             time.sleep(0.25)
         return cls(

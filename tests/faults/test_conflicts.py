@@ -24,6 +24,7 @@ SECOND_ROW = """
     CREATE SEQUENCE attempts;
     CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         PERFORM nextval('attempts');
+        PERFORM set_config('deadlock_timeout', '3s', true);
         UPDATE widgets_widget SET updated_at = now() WHERE name = 'second row';
         RETURN NEW;
     END $$;
@@ -98,7 +99,11 @@ class TestDeadlock:
     async def test_with_another_client_of_the_database_is_resolved_inside(
         self, service: Service, token: str, conflicts: Database, report: Report
     ) -> None:
-        """The service has the first row and waits for the second, the other client crosswise."""
+        """The service has the first row and waits for the second, the other client crosswise.
+
+        It looks for a deadlock once, three seconds after it has begun to wait: if the other does
+        not wait by then, there is none.
+        """
         async with Client(service.port, token) as client, asyncio.TaskGroup() as tasks:
             first = await client.ask("POST", "/widgets/", {"name": "first row"})
             await client.ask("POST", "/widgets/", {"name": "second row"})

@@ -89,6 +89,8 @@ class TestLostCommit:
                 name, create = await waiting_create(client, database)
                 database.execute(TERMINATE)
                 lost = await create
+                # One that is told to end may still be there, and would take the next request along.
+                await eventually(lambda: database.backends() == 0)
                 await asyncio.to_thread(set_replica, database, "''")
                 again = await client.ask("POST", "/widgets/", {"name": name})
         finally:

@@ -140,8 +140,8 @@ async def connect(server: Any) -> AsyncIterator[Connect]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients have a tenth of a second for what they send, and for what they read."""
+    """Clients have little time for what they send, and for what they read."""
     from megapolis import limits
 
-    monkeypatch.setattr(limits, "RECEIVE_TIMEOUT", 0.1)
-    monkeypatch.setattr(limits, "SEND_TIMEOUT", 0.1)
+    monkeypatch.setattr(limits, "RECEIVE_TIMEOUT", 0.3)
+    monkeypatch.setattr(limits, "SEND_TIMEOUT", 0.3)

@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tests.waiting import PATIENCE
+
 
 class Exchange:
     """One HTTP request to an application, and what it has answered so far.
@@ -62,7 +64,8 @@ class Exchange:
     async def run_until_hang_up(self, application: Any) -> int:
         """Hang up where the view waits; returns what it has said about that point."""
         task = asyncio.create_task(self.run(application))
-        reached = await self.reached
+        async with asyncio.timeout(PATIENCE):
+            reached = await self.reached
         self.hang_up()
         await task
         return reached

@@ -32,6 +32,7 @@ from django.views.decorators.http import require_GET
 from megapolis import database
 
 SECRET = "the-cause-of-it"  # what no answer may contain
+WAITS = 0.2  # seconds that /wait takes
 
 
 def sync_view(request: HttpRequest) -> HttpResponse:
@@ -154,7 +155,7 @@ async def _wait(request: Any, *, reached: int) -> None:
 
 
 async def wait(request: HttpRequest) -> HttpResponse:
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(WAITS)
     return HttpResponse("waited")
 
 

@@ -76,14 +76,14 @@ async def until_active(connection: Connection) -> None:
     await eventually(lambda: connection.pgconn.transaction_status == TransactionStatus.ACTIVE)
 
 
-async def until_asleep(observer: Any, pid: int) -> None:
+async def until_asleep(observer: Any, pid: int, event: str = "PgSleep") -> None:
     """Return when the server works on `SLEEP`: it ignores a cancellation that comes before."""
     sql = "SELECT wait_event FROM pg_stat_activity WHERE pid = %s"
 
-    async def event() -> Any:
+    async def found() -> Any:
         return await (await observer.execute(sql, [pid])).fetchone()
 
-    await eventually_equals(event, ("PgSleep",))
+    await eventually_equals(found, (event,))
 
 
 class TestRows:
@@ -292,8 +292,13 @@ class TestCancellation:
     @pytest.mark.parametrize("argument", ["x", "x" * 1_000_000], ids=["small", "large"])
     @pytest.mark.parametrize("cancellations", [1, 2])
     async def test_at_any_moment_leaves_a_connection_in_order_or_closed(
-        self, connection: Connection, argument: str, cancellations: int
+        self,
+        connection: Connection,
+        monkeypatch: pytest.MonkeyPatch,
+        argument: str,
+        cancellations: int,
     ) -> None:
+        monkeypatch.setattr(module, "CANCEL_TIMEOUT", PATIENCE)
         for steps in range(40):
             sql = LENGTH + b" -- %d" % steps  # is prepared, and then executed
             task = asyncio.create_task(connection.fetch(sql, [argument]))
@@ -380,15 +385,19 @@ class TestCancellation:
         assert task.cancelling() == 2
 
     async def test_of_one_who_waits_for_his_turn_is_not_that_of_another(
-        self, connection: Connection
+        self, connection: Connection, observer: Any
     ) -> None:
-        first = asyncio.create_task(connection.fetch(b"SELECT pg_sleep(0.05)::text"))
-        await until_active(connection)
+        pid = await backend(connection)
+        await observer.execute("SELECT pg_advisory_lock(1)")
+        first = asyncio.create_task(connection.fetch(b"SELECT pg_advisory_lock(1)::text"))
+        await until_asleep(observer, pid, "advisory")
         second = asyncio.create_task(connection.fetch(LENGTH, ["x"]))
         await asyncio.sleep(0)
 
         second.cancel()
 
+        await asyncio.wait([second])
+        await observer.execute("SELECT pg_advisory_unlock(1)")
         assert await first == [("",)]
         assert second.cancelled()
 

@@ -85,10 +85,11 @@ class TestConnecting:
     ) -> None:
         monkeypatch.setattr(limits, "DATABASE_CONNECT_TIMEOUT", 0.05)
         monkeypatch.setattr(connector, "SETTINGS", b"SELECT pg_sleep(60), $1::text")
-        await open_pool(size=1, connect_timeout=3)
+        pool = await open_pool(size=1, connect_timeout=3)
 
         with pytest.raises(DatabaseUnavailable):
             await everything.all()
+        await pool.filled()
 
         monkeypatch.undo()
         assert await everything.all() == []

@@ -19,14 +19,12 @@ increase = Update(
     Sample.objects.filter(name=Param("name")), {"number": Param("number")}, row=SampleRow
 )
 
-BLOCKED = """
-    SELECT FROM pg_stat_activity
-    WHERE application_name = 'own pool' AND wait_event_type IN ('Lock', 'Timeout')
+OWN = "application_name = 'own pool' AND datname = current_database()"
+"""The other processes of this test run have such pools on the same server."""
+BLOCKED = f"""
+    SELECT FROM pg_stat_activity WHERE {OWN} AND wait_event_type IN ('Lock', 'Timeout')
 """
-TERMINATE = """
-    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-    WHERE application_name = 'own pool'
-"""
+TERMINATE = f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {OWN}"
 
 CONFLICT = """
     CREATE SEQUENCE attempts OWNED BY samples.id;

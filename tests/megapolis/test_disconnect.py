@@ -276,7 +276,7 @@ class TestPatience:
     async def test_is_had_before_anybody_listens(
         self, client: Client, start: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(disconnect, "PATIENCE", 0.02)
+        monkeypatch.setattr(disconnect, "PATIENCE", 0.5)
         client.hang_up()
 
         task = await start(at_once=False)

@@ -11,6 +11,7 @@ from django.core import signals
 
 from tests.megapolis.exchange import Exchange
 from tests.megapolis.test_handler_signals import connected
+from tests.waiting import eventually_equals
 from widgets import services
 
 CALLS: list[tuple[str, bytes | None, int]] = [
@@ -39,13 +40,14 @@ CALLS: list[tuple[str, bytes | None, int]] = [
 ]
 
 
-async def is_gone(observer: "psycopg.AsyncConnection[Any]", pid: int) -> bool:
-    """Tell whether a connection was closed; PostgreSQL may take a moment to notice."""
-    for _ in range(500):
+async def until_gone(observer: "psycopg.AsyncConnection[Any]", pid: int) -> None:
+    """Return when a connection is closed; PostgreSQL may take a moment to notice."""
+
+    async def found() -> list[Any]:
         cursor = await observer.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [pid])
-        if not await cursor.fetchall():
-            return True
-    return False
+        return await cursor.fetchall()
+
+    await eventually_equals(found, [])
 
 
 class TestContract:
@@ -108,7 +110,7 @@ class TestViewWithThread:
         exchange = await Exchange(path).run(door)
 
         pid = json.loads(exchange.content)["pid"]
-        assert await is_gone(observer, pid)
+        await until_gone(observer, pid)
 
     @pytest.mark.usefixtures("orm")
     async def test_hears_in_it_that_the_request_is_finished(self, door: Any) -> None:
@@ -131,4 +133,4 @@ class TestViewWithThread:
         pid = await exchange.run_until_hang_up(door)
 
         assert exchange.sent == []
-        assert await is_gone(observer, pid)
+        await until_gone(observer, pid)

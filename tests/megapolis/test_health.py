@@ -11,6 +11,7 @@ from megapolis import asgi, database, environment, health, limits, shutdown
 from megapolis.settings import API_HEADERS
 from tests.fakes import FakeSupabase
 from tests.megapolis.exchange import Exchange
+from tests.waiting import eventually_equals
 
 
 @pytest.fixture(autouse=True)
@@ -94,11 +95,12 @@ class TestReadiness:
     async def test_does_not_wait_for_a_database_that_does_not_answer(
         self, open_pool: Any, observer: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(limits, "DATABASE_WAIT", 0.05)
         await open_pool(size=1)
         await observer.execute("BEGIN; LOCK TABLE django_migrations")
 
-        assert not await is_ready()
+        with monkeypatch.context() as impatient:
+            impatient.setattr(limits, "DATABASE_WAIT", 0.05)
+            assert not await is_ready()
 
         await observer.execute("ROLLBACK")
         assert await is_ready()
@@ -138,10 +140,5 @@ class TestReadinessWithAProject:
         self, db: None, project: FakeSupabase
     ) -> None:
         async with supabase.verifying():
-            for _ in range(200):
-                if await is_ready():
-                    break
-                await asyncio.sleep(0.01)
-
-            assert await is_ready()
+            await eventually_equals(is_ready, value=True)
         assert len(project.requests) == 1

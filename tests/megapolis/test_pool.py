@@ -447,7 +447,7 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 TestEverySequence = PoolMachine.TestCase
-TestEverySequence.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestEverySequence.settings = settings(max_examples=150, stateful_step_count=30)
 
 
 def test_ten_thousand_users_leave_nothing_behind(full: World) -> None:

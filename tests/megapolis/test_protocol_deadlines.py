@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from megapolis import limits, shutdown
+from tests.megapolis import stock_urls
 from tests.megapolis.conftest import Connect
 from tests.megapolis.heads import GET, POST, WAIT
 from tests.waiting import eventually
@@ -22,7 +23,7 @@ class TestSlowClient:
         client = await connect()
         client.writer.write(data)
 
-        assert await client.reader.read() == b""
+        assert await client.is_closed()
 
     async def test_is_cut_who_goes_on_a_little_at_a_time(self, connect: Connect) -> None:
         client = await connect()
@@ -37,11 +38,14 @@ class TestSlowClient:
         with pytest.raises(ConnectionError):
             await asyncio.wait_for(trickle(), 10)
 
-    async def test_has_its_time_for_each_request(self, connect: Connect) -> None:
+    async def test_has_its_time_for_each_request(
+        self, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "RECEIVE_TIMEOUT", 1.0)
         client = await connect()
         for _ in range(4):
             client.writer.write(GET)
-            await asyncio.sleep(0.04)
+            await asyncio.sleep(0.3)
             client.writer.write(b"\r\n")
             assert (await client.answer()).status == 200
 
@@ -49,7 +53,8 @@ class TestSlowClient:
         self, connect: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Until then nobody reads what it sends."""
-        monkeypatch.setattr(limits, "RECEIVE_TIMEOUT", 0.3)
+        monkeypatch.setattr(stock_urls, "WAITS", 0.6)
+        monkeypatch.setattr(limits, "RECEIVE_TIMEOUT", 1.1)
         client = await connect()
         client.writer.write(WAIT * 2 + GET)
         for _ in range(2):
@@ -61,11 +66,11 @@ class TestSlowClient:
     async def test_has_its_time_for_each_of_many_requests_in_parts(
         self, connect: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(limits, "RECEIVE_TIMEOUT", 0.5)
+        monkeypatch.setattr(limits, "RECEIVE_TIMEOUT", 1.0)
         client = await connect()
         client.writer.write(GET)
         for _ in range(4):
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.3)
             client.writer.write(b"\r\n" + GET)
             assert (await client.answer()).status == 200
 
@@ -73,7 +78,7 @@ class TestSlowClient:
         client = await connect()
         client.writer.write(GET + b"\r\n")
         await client.answer()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(2 * limits.RECEIVE_TIMEOUT)
         client.writer.write(GET + b"\r\n")
 
         assert (await client.answer()).status == 200

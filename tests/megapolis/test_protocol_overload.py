@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from megapolis import admission, asgi, health, refusing_protocol
+from megapolis import admission, asgi, health, limits, refusing_protocol
 from megapolis.settings import API_HEADERS
 from tests.megapolis.conftest import Connect
 from tests.megapolis.heads import AMBIGUOUS, CHUNKED, GET, POST
@@ -69,7 +69,7 @@ class TestOverload:
 
         await eventually(lambda: server.server_state.connections)
         [connection] = server.server_state.connections
-        await eventually(lambda: connection.pipeline, within=5)
+        await eventually(lambda: connection.pipeline)
         assert connection.transport.get_write_buffer_size() < 256 * 1024
 
     async def test_does_not_give_a_slow_client_more_time(
@@ -79,7 +79,7 @@ class TestOverload:
         client.writer.write(POST + b"Content-Length: 5\r\n\r\na")
         await client.answer()
 
-        assert await client.reader.read() == b""
+        assert await client.is_closed()
 
     @pytest.mark.parametrize("body", [b"", b"abcde"], ids=["without a body", "with a late body"])
     async def test_leaves_an_idle_connection_alone(
@@ -89,7 +89,7 @@ class TestOverload:
         client.writer.write(POST + b"Content-Length: %d\r\n\r\n" % len(body))
         await client.answer()
         client.writer.write(body)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(2 * limits.RECEIVE_TIMEOUT)
         client.writer.write(GET + b"\r\n")
 
         assert (await client.answer()).status == 503

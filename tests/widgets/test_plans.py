@@ -43,7 +43,9 @@ async def values(pool: None) -> AsyncIterator[dict[str, Any]]:
     from megapolis import database
 
     owners = [await factories.make_user(), await factories.make_user()]
-    await database.fetch(FILL, [owners[0].id, owners[1].id, ROWS], reads=False)
+    async with database.transaction():
+        await database.fetch(b"SET LOCAL statement_timeout = 0", [], reads=False)
+        await database.fetch(FILL, [owners[0].id, owners[1].id, ROWS], reads=False)
     await database.fetch(b"ANALYZE widgets_widget", [], reads=False)
     [(last_id,)] = await database.fetch(b"SELECT max(id) FROM widgets_widget", [], reads=True)
     yield {**VALUES, "owner_id": owners[1].id, "after_id": last_id - ROWS // 4}
