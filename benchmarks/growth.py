@@ -10,8 +10,11 @@ from benchmarks.bench import Bench
 from benchmarks.catalogue import megapolis
 from benchmarks.placement import free, split
 from benchmarks.servers import Running
+from benchmarks.wrk import Measurement
 
 CONNECTIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+SATURATING = 16
+"""So many keep the service's core busy all the time; more of them only wait for longer."""
 MEMORY_STEP_SECONDS = 20
 
 
@@ -62,15 +65,23 @@ def last_cursor(url: str, token: str) -> str:
 
 
 def connections(bench: Bench, running: Running) -> str:
-    """Compare numbers of connections, in rounds."""
-    lines = ["| connections | requests/s | p50 ms | p99 ms |", "| ---: | ---: | ---: | ---: |"]
-    for count in CONNECTIONS:
-        bench.say(f"{count} connections")
-        crowd = replace(bench, conditions=replace(bench.conditions, connections=count))
-        rounds = [crowd.measure(running, "one") for _ in range(bench.conditions.rounds)]
+    """Compare numbers of connections: all of them in each round, in this order and the other."""
+    found: dict[int, list[Measurement]] = {count: [] for count in CONNECTIONS}
+    for number in range(bench.conditions.rounds):
+        for count in CONNECTIONS[:: -1 if number % 2 else 1]:
+            bench.say(f"connections, round {number + 1}: {count}")
+            crowd = replace(bench, conditions=replace(bench.conditions, connections=count))
+            found[count].append(crowd.measure(running, "one"))
+    lines = [
+        f"| connections | requests/s | to {SATURATING} | p50 ms | p99 ms |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for count, rounds in found.items():
         rate = median(each.rate for each in rounds)
+        pairs = zip(rounds, found[SATURATING], strict=True)
+        ratio = median(each.rate / saturating.rate for each, saturating in pairs)
         p50, p99 = median(each.p50_ms for each in rounds), median(each.p99_ms for each in rounds)
-        lines.append(f"| {count} | {rate:,.0f} | {p50:.1f} | {p99:.1f} |")
+        lines.append(f"| {count} | {rate:,.0f} | {ratio:.2f} | {p50:.1f} | {p99:.1f} |")
     return "\n".join(lines)
 
 
