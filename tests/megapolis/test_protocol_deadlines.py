@@ -100,6 +100,7 @@ class TestSlowClient:
         client.writer.transport.pause_reading()
         client.writer.write((b"GET /large HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") * 200)
 
+        await eventually(lambda: server.server_state.connections)
         await eventually(lambda: not server.server_state.connections)
         await eventually(lambda: not server.server_state.tasks)
         assert not [line for line in log if "Traceback" in line]
