@@ -17,7 +17,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from megapolis.features import FEATURES
-from tests.waiting import PATIENCE
 
 os.environ["ENVIRONMENT"] = "test"
 os.environ["DJANGO_SETTINGS_MODULE"] = "megapolis.settings"
@@ -79,16 +78,11 @@ def django_db_setup(
 @pytest.fixture(scope="session")
 async def pool(django_db_setup: None, django_db_blocker: Any) -> AsyncIterator[None]:
     """The connection pool, on this run's own database."""
-    from megapolis import database, limits
+    from megapolis import database
 
-    with pytest.MonkeyPatch.context() as patient:
-        # A hundred who ask at once are a crowd for a busy machine, and no outage.
-        patient.setattr(limits, "DATABASE_WAIT", PATIENCE)
-        patient.setattr(limits, "DATABASE_STALL", PATIENCE)
-        await database.open_pool()
-    await fill_pool()
-    yield
-    await database.close_pool()
+    async with database.connected():
+        await fill_pool()
+        yield
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from accounts import issuer
 from megapolis import environment
 from tests.fakes import FakeSupabase
 from tests.processes import (
-    PATIENCE,
     Service,
     database_url,
     development,
@@ -82,7 +81,7 @@ class TestBadConfiguration:
             assert len(value) < 12 or value not in done.stderr
 
     def test_names_all_that_is_wrong_at_once(self) -> None:
-        done = manage("check", given={})
+        done = manage("check", given={}, timeout=5)
 
         named = [line.split()[0] for line in done.stderr.splitlines()[1:]]
         assert done.returncode == 1
@@ -93,7 +92,7 @@ class TestBadConfiguration:
     def test_includes_one_secret_for_two_purposes(self) -> None:
         given = production()
         given["SUPABASE_JWT_SECRET"] = given["JWT_SECRET_KEY"]
-        done = manage("run", given=given)
+        done = manage("run", given=given, timeout=5)
 
         assert done.returncode == 1
         assert "JWT_SECRET_KEY must differ from SUPABASE_JWT_SECRET" in done.stderr
@@ -106,7 +105,7 @@ class TestBadConfiguration:
             env=variables(production() | {"JWT_SECRET_KEY": WEAK}),
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=5,
             check=False,
         )
         assert done.returncode == 1

@@ -81,13 +81,10 @@ class TestParse:
     )
     def test_takes_no_longer_than_five_milliseconds(self, make: Callable[[], str]) -> None:
         token = make()
-        took = []
-        for _ in range(5):  # A collection of garbage may fall into one of them.
-            start = time.thread_time()
-            with suppress(MalformedToken):
-                parse(token)
-            took.append(time.thread_time() - start)
-        assert min(took) < 0.005
+        start = time.thread_time()
+        with suppress(MalformedToken):
+            parse(token)
+        assert time.thread_time() - start < 0.005
 
 
 class TestClaims:

@@ -9,7 +9,6 @@ from accounts import tokens
 from tests import factories
 from tests.conftest import MakeClient
 from tests.processes import development, manage, serving
-from tests.waiting import until
 
 OLD, NEW, OLDEST = (f"{name} signing key made up for this test" for name in ("old", "new", "1st"))
 
@@ -84,7 +83,6 @@ class TestEnvironment:
     ) -> None:
         keys = {"JWT_SECRET_KEY": NEW, "JWT_SECRET_KEY_FALLBACKS": fallbacks}
         with serving(given | keys) as service:
-            until(lambda: httpx.get(f"{service.url}/readyz").is_success)
             headers = {"Authorization": f"Bearer {token.strip()}"}
             response = httpx.get(f"{service.url}/auth/me", headers=headers)
 

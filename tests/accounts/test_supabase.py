@@ -161,13 +161,10 @@ class TestVerify:
         self, verifier: SupabaseVerifier, fake: FakeSupabase
     ) -> None:
         for token in ("." * 8192, "x" * 10_000_000, fake.token(exp=1), fake.token(iss="a" * 4000)):
-            took = []
-            for _ in range(5):  # A collection of garbage may fall into one of them.
-                start = time.thread_time()
-                with pytest.raises(InvalidSupabaseToken):
-                    await verifier.verify(token)
-                took.append(time.thread_time() - start)
-            assert min(took) < 0.005
+            start = time.thread_time()
+            with pytest.raises(InvalidSupabaseToken):
+                await verifier.verify(token)
+            assert time.thread_time() - start < 0.005
 
     @given(
         token=st.text()

@@ -86,7 +86,7 @@ async def use_the_whole_pool(service: Service, token: str, database: Database) -
     connections = WORKERS * environment.DATABASE_POOL_SIZE
     with database.connect() as lock:
         lock.execute("BEGIN; LOCK TABLE widgets_widget")
-        clients = await connected(service, token, 4 * connections)
+        clients = await connected(service, token, 2 * WAVE)
         answers = asyncio.gather(*(client.ask("GET", "/widgets/") for client in clients))
         await eventually(lambda: database.backends("active") == connections)
     assert {answer.status for answer in await answers} == {200}

@@ -16,7 +16,6 @@ from tests.waiting import eventually, eventually_equals
 
 EXIT = limits.SHUTDOWN_NOTICE + limits.SHUTDOWN_TIMEOUT + 4
 """The parent looks for signals twice a second."""
-NOTICE = 2 * limits.SHUTDOWN_NOTICE
 CLIENTS = 100
 """Divided by chance: no worker of two gets fewer than a quarter but once in two million times."""
 
@@ -31,7 +30,7 @@ class TestKilledWorker:
             first, second = sorted(service.workers(), key=service.descriptors_of, reverse=True)
             os.kill(first, signal.SIGKILL)
             killed = time.monotonic()
-            await eventually(lambda: service.log.count(STARTED) > started, within=60)
+            await eventually(lambda: service.log.count(STARTED) > started)
             replaced = time.monotonic() - killed
             await load.runs()
         parts = await clients_by_worker(service)
@@ -67,14 +66,14 @@ class TestSignals:
     async def test_hup_replaces_every_worker_and_fails_no_request(
         self, serve: Serve, token: str, database: Database, report: Report
     ) -> None:
-        async with serve({"WORKER_TIMEOUT": "60"}) as service:
+        async with serve() as service:
             before = service.workers()
             load = Load(service.port, token)
             async with load:
                 await load.runs()
                 service.process.send_signal(signal.SIGHUP)
                 told = time.monotonic()
-                await eventually(lambda: not set(before) & set(service.workers()), within=60)
+                await eventually(lambda: not set(before) & set(service.workers()))
                 replaced = time.monotonic() - told
                 await load.runs()
 
@@ -130,7 +129,7 @@ class TestStop:
     async def test_under_load_fails_no_request_behind_a_balancer(
         self, serve: Serve, token: str, database: Database, report: Report
     ) -> None:
-        async with serve({"SHUTDOWN_NOTICE": str(NOTICE)}) as service:
+        async with serve() as service:
             await eventually_equals(lambda: readiness(service), {200})
             load = Load(service.port, token)
             async with load:
@@ -138,14 +137,14 @@ class TestStop:
                 service.process.terminate()
                 told = time.monotonic()
                 await eventually_equals(lambda: ready(service), 503)
-                assert time.monotonic() - told < NOTICE
+                assert time.monotonic() - told < limits.SHUTDOWN_NOTICE
                 # As the balancer does, which has seen it: no new request, the others finish.
                 await load.finish()
-            await asyncio.to_thread(service.process.wait, NOTICE + EXIT)
+            await asyncio.to_thread(service.process.wait, EXIT)
 
             assert load.errors == {}
             check(load, database)
-            assert time.monotonic() - told < NOTICE + EXIT
+            assert time.monotonic() - told < EXIT
             assert "Cancel" not in service.log
             report.add("SIGTERM under load", load, note=f"exit {time.monotonic() - told:.1f} s")
 

@@ -292,13 +292,8 @@ class TestCancellation:
     @pytest.mark.parametrize("argument", ["x", "x" * 1_000_000], ids=["small", "large"])
     @pytest.mark.parametrize("cancellations", [1, 2])
     async def test_at_any_moment_leaves_a_connection_in_order_or_closed(
-        self,
-        connection: Connection,
-        monkeypatch: pytest.MonkeyPatch,
-        argument: str,
-        cancellations: int,
+        self, connection: Connection, argument: str, cancellations: int
     ) -> None:
-        monkeypatch.setattr(module, "CANCEL_TIMEOUT", PATIENCE)
         for steps in range(40):
             sql = LENGTH + b" -- %d" % steps  # is prepared, and then executed
             task = asyncio.create_task(connection.fetch(sql, [argument]))

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from megapolis import database, limits
+from megapolis import database
 from tests.megapolis.sockets import Client, served
 from tests.megapolis.test_database_recovery import until_blocked
-from tests.waiting import PATIENCE
 
 MEGABYTE = 1024 * 1024
 POST = b"POST /async HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -100,9 +99,8 @@ class TestStream:
 
 class TestDisconnect:
     async def test_cancels_the_view_and_frees_its_connection(
-        self, client: Client, open_pool: Any, observer: Any, monkeypatch: pytest.MonkeyPatch
+        self, client: Client, open_pool: Any, observer: Any
     ) -> None:
-        monkeypatch.setattr(limits, "DATABASE_WAIT", PATIENCE)
         await open_pool(size=1)
         client.writer.write(b"GET /slow HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         await until_blocked(observer)

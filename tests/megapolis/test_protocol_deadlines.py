@@ -23,7 +23,7 @@ class TestSlowClient:
         client = await connect()
         client.writer.write(data)
 
-        assert await client.is_closed()
+        assert await client.reader.read() == b""
 
     async def test_is_cut_who_goes_on_a_little_at_a_time(self, connect: Connect) -> None:
         client = await connect()
