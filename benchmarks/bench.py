@@ -32,11 +32,11 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Bench:
-    """A filled database, the conditions, a token, and a way to say what is going on."""
+    """A filled database, the conditions, the tokens of its users, and a way to say what goes on."""
 
     database: Database
     conditions: Conditions
-    token: str
+    tokens: list[str]
     say: Callable[[str], None]
 
     @contextmanager
@@ -46,7 +46,7 @@ class Bench:
         with serving(
             server,
             self.database,
-            token=self.token,
+            token=self.tokens[0],
             pool=conditions.pool,
             cores=conditions.placement.server,
         ) as running:
@@ -60,7 +60,7 @@ class Bench:
         time.sleep(PAUSE)
         before = running.cpu_seconds()
         found = measure(
-            Target(running.url, self.token, self.database.widgets),
+            Target(running.url, self.tokens, self.database.widgets),
             kind,
             connections=self.conditions.connections,
             seconds=seconds,

@@ -17,9 +17,13 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 DATA = CHECKOUT / "benchmarks" / ".data"
 LOGS = DATA / "logs"
 EMAIL = "benchmark@example.com"
+"""Of the first user, who owns a tenth of the widgets. The last one owns the others."""
+USERS = 100
 
 LOAD = """
-    INSERT INTO accounts_user (email) VALUES ('{email}'), ('other@example.com');
+    INSERT INTO accounts_user (email)
+        SELECT CASE n WHEN 1 THEN '{email}' ELSE 'user-' || n || '@example.com' END
+        FROM generate_series(1, {users}) AS n ORDER BY n;
     INSERT INTO accounts_apisession (user_id, expires_at)
         SELECT id, now() + interval '30 days' FROM accounts_user ORDER BY id;
     INSERT INTO widgets_widget (name, owner_id, created_at, updated_at)
@@ -99,6 +103,6 @@ def create(
             f"{' '.join(migrate)} failed; `make run` makes .venv: {error}"
         ) from None
     with database.connect() as connection:
-        connection.execute(LOAD.format(email=EMAIL, widgets=widgets))
+        connection.execute(LOAD.format(email=EMAIL, users=USERS, widgets=widgets))
         connection.execute("VACUUM (ANALYZE)")
     return database

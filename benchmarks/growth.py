@@ -34,7 +34,7 @@ def lists(bench: Bench, running: Running) -> str:
     bench.say(f"walking the pages of {count:,} widgets")
     queries = {
         "first page": "limit=20",
-        "last page": f"limit=20&cursor={last_cursor(running.url, bench.token)}",
+        "last page": f"limit=20&cursor={last_cursor(running.url, bench.tokens[0])}",
         "search that finds all": "limit=20&search=widget",
         "search that finds one": f"limit=20&search=widget%20{count:08d}",
         "search that finds none": "limit=20&search=nothing",

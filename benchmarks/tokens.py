@@ -35,6 +35,13 @@ def claims_of(database: Database, email: str = EMAIL) -> dict[str, Any]:
     }
 
 
+def all_tokens(database: Database) -> list[str]:
+    """Return a token of each user, that of the first one first."""
+    with database.connect() as connection:
+        emails = connection.execute("SELECT email FROM accounts_user ORDER BY id").fetchall()
+    return [sign(claims_of(database, email)) for (email,) in emails]
+
+
 def sign(claims: dict[str, Any], *, secret: str = SECRET) -> str:
     """Return the signed token."""
     return jwt.encode(claims, secret, algorithm="HS256")

@@ -1,22 +1,28 @@
--- The requests of one measurement. Arguments: kind, token, prefix of new names, number of widgets.
-local kind, token, prefix, widgets
+-- The requests of one measurement, of one user after the other.
+-- Arguments: kind, tokens with commas, prefix of new names, number of widgets.
+local kind, prefix, widgets
 local count = 0
-local list
+local authorizations, lists = {}, {}
 
 function init(arguments)
-  kind, token, prefix, widgets = arguments[1], arguments[2], arguments[3], tonumber(arguments[4])
-  wrk.headers["Authorization"] = "Bearer " .. token
+  kind, prefix, widgets = arguments[1], arguments[3], tonumber(arguments[4])
   wrk.headers["Content-Type"] = kind == "post" and "application/json" or nil
-  if kind ~= "one" and kind ~= "post" then
-    list = wrk.format("GET", "/widgets/?" .. kind)
+  for token in arguments[2]:gmatch("[^,]+") do
+    table.insert(authorizations, "Bearer " .. token)
+    wrk.headers["Authorization"] = authorizations[#authorizations]
+    if kind ~= "one" and kind ~= "post" then
+      table.insert(lists, wrk.format("GET", "/widgets/?" .. kind))
+    end
   end
 end
 
 function request()
-  if list then
-    return list
-  end
   count = count + 1
+  local user = count % #authorizations + 1
+  if #lists > 0 then
+    return lists[user]
+  end
+  wrk.headers["Authorization"] = authorizations[user]
   if kind == "one" then
     -- 7919 is prime: the ids walk through the whole table, in a scattered order.
     return wrk.format("GET", "/widgets/" .. (count * 7919 % widgets + 1))
