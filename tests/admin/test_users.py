@@ -1,5 +1,6 @@
 """Users in the admin."""
 
+from html import escape
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -175,6 +176,18 @@ class TestActions:
         assert (await client.get("/auth/me")).status_code == 401
         entry = await orm(lambda: LogEntry.objects.latest("id"))
         assert (entry.object_repr, entry.change_message) == (user.email, "Deactivated.")
+
+    @pytest.mark.parametrize(
+        ("path", "field"),
+        [(f"{USERS}?q=a&o=1", "action"), (f"{USERS}{{}}/change/", "CHANGE_FORM-action")],
+    )
+    async def test_no_leads_back_to_where_it_was_asked_before_any_script_is_there(
+        self, path: str, field: str, superuser: Staff, user: Any
+    ) -> None:
+        where = path.format(user.id)
+        fields = {field: "deactivate", "_selected_action": [str(user.id)]}
+        question = await superuser.post(where, **fields)
+        assert f'href="{escape(where)}" class="button cancel-link"' in question.text
 
     async def test_reactivation_lets_the_user_in_again(
         self, superuser: Staff, user: Any, client: Any
