@@ -54,6 +54,10 @@ class Api(NinjaAPI):
         """JSON has no charset parameter (RFC 8259, section 11)."""
         return "application/json"
 
+    def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
+        """Return the response that is filled later. Ninja's is filled with text, and so encoded."""
+        return HttpResponse(content_type=self.get_content_type())
+
     def get_openapi_operation_id(self, operation: Operation) -> str:
         """Return the function's name: generated clients name their methods after it."""
         return operation.view_func.__name__

@@ -1,6 +1,6 @@
 """Statements that read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -29,18 +29,14 @@ class Statement[Row]:
         """Return every row."""
         rows = await self._run(values)
         columns = self._columns
-        return self._rows.validate_python(
-            [dict(zip(columns, row, strict=False)) for row in rows], by_name=True
-        )
+        return self._rows([dict(zip(columns, row, strict=False)) for row in rows], by_name=True)
 
     async def one_or_none(self, **values: Any) -> Row | None:
         """Return the first row, or None where there is none."""
         rows = await self._run(values)
         if not rows:
             return None
-        return self._row.validate_python(
-            dict(zip(self._columns, rows[0], strict=False)), by_name=True
-        )
+        return self._row(dict(zip(self._columns, rows[0], strict=False)), by_name=True)
 
     async def one(self, **values: Any) -> Row:
         """Return the first row; `LookupError` where there is none."""
@@ -70,12 +66,12 @@ class Statement[Row]:
         return tuple(getattr(row, "model_fields", None) or row.__dataclass_fields__)
 
     @cached_property
-    def _row(self) -> TypeAdapter[Row]:
-        return TypeAdapter(self.row)
+    def _row(self) -> Callable[..., Row]:
+        return TypeAdapter(self.row).validator.validate_python
 
     @cached_property
-    def _rows(self) -> TypeAdapter[list[Row]]:
-        return TypeAdapter(list[self.row])  # type: ignore[name-defined]
+    def _rows(self) -> Callable[..., list[Row]]:
+        return TypeAdapter(list[self.row]).validator.validate_python  # type: ignore[name-defined]
 
     async def _run(self, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         compiled = self.compiled
