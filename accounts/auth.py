@@ -1,13 +1,25 @@
 """Who makes a request: the auth class of every endpoint that does not say `auth=None`."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from inspect import markcoroutinefunction
+from typing import ClassVar, Final
 
 from django.http import HttpRequest
 from ninja.security.base import AuthBase
 
 from accounts import statements, tokens
 from accounts.schemas import CurrentUser
+from megapolis.batch_loader import BatchLoader
 from megapolis.errors import Unauthorized
+
+
+async def _find_users(session_ids: Sequence[int]) -> dict[int, CurrentUser]:
+    rows = await statements.find_current_users.all(session_ids=session_ids)
+    return {user.session_id: user for user in rows}
+
+
+users: Final = BatchLoader(_find_users)
+"""The users of sessions that are in force."""
 
 
 class JWTAuth(AuthBase):
@@ -21,16 +33,18 @@ class JWTAuth(AuthBase):
     openapi_scheme: ClassVar[str] = "bearer"
     openapi_bearerFormat: ClassVar[str] = "JWT"  # noqa: N815 - OpenAPI's name
 
+    def __init__(self) -> None:
+        super().__init__()
+        markcoroutinefunction(self)  # Ninja asks at every request, and this is answered at once.
+
     async def __call__(self, request: HttpRequest) -> CurrentUser:
         """Return the user for `request.auth`. Raises `Unauthorized`."""
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized
         claims = tokens.read(token)
-        user = await statements.find_current_user.one_or_none(
-            session_id=claims.session_id, user_id=claims.user_id
-        )
-        if user is None:
+        user = await users.get(claims.session_id)
+        if user is None or user.id != claims.user_id:
             raise tokens.InvalidToken
         return user
 

@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from django.db.models import BigIntegerField, F, IntegerField, Q
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import BigIntegerField, BooleanField, F, Func, IntegerField, Q
 from django.db.models.functions import Now
 from pydantic import BaseModel
 
@@ -32,11 +33,18 @@ class RevokedSession(BaseModel):
     id: int
 
 
-find_current_user = Statement(
+_is_asked_for = Func(
+    F("api_sessions__pk"),
+    Param("session_ids", ArrayField(BigIntegerField())),
+    arg_joiner=" = ANY(",
+    template="%(expressions)s)",
+    output_field=BooleanField(),
+)
+
+find_current_users = Statement(
     User.objects.filter(
-        pk=Param("user_id"),
+        _is_asked_for,
         is_active=True,
-        api_sessions__pk=Param("session_id"),
         api_sessions__revoked_at=None,
         api_sessions__expires_at__gt=Now(),
     ).annotate(session_id=F("api_sessions__pk")),

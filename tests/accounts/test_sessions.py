@@ -31,6 +31,9 @@ async def session_of(client: httpx.AsyncClient) -> int:
     return next(int(row["id"]) for row in items if row["is_current"])
 
 
+IN_FORCE = "SELECT user_id FROM accounts_apisession WHERE revoked_at IS NULL"
+
+
 class TestGetMe:
     async def test_returns_the_user(
         self, client: httpx.AsyncClient, user: factories.UserRow
@@ -43,7 +46,7 @@ class TestGetMe:
     async def test_answers_401_to_a_user_who_is_deleted_meanwhile(
         self, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        find = statements.find_current_user.one_or_none
+        find = statements.find_current_users.all
 
         async def find_then_delete(**values: Any) -> Any:
             found = await find(**values)
@@ -51,7 +54,7 @@ class TestGetMe:
             await rows("DELETE FROM accounts_user RETURNING id")
             return found
 
-        monkeypatch.setattr(statements.find_current_user, "one_or_none", find_then_delete)
+        monkeypatch.setattr(statements.find_current_users, "all", find_then_delete)
         response = await client.get("/auth/me")
 
         assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, INVALID)
@@ -175,14 +178,14 @@ class TestLogout:
         self, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Both requests are authenticated before either ends the session."""
-        find, found = statements.find_current_user.one_or_none, asyncio.Barrier(2)
+        find, found = statements.find_current_users.all, asyncio.Barrier(2)
 
         async def find_together(**values: Any) -> Any:
             user = await find(**values)
             await found.wait()
             return user
 
-        monkeypatch.setattr(statements.find_current_user, "one_or_none", find_together)
+        monkeypatch.setattr(statements.find_current_users, "all", find_together)
         responses = await asyncio.gather(*(client.post("/auth/logout") for _ in range(2)))
 
         assert [response.status_code for response in responses] == [204, 204]
@@ -266,27 +269,45 @@ class TestEachRequest:
         assert (await client.get("/widgets/7")).status_code == 404
 
         identity, feature = queries
-        assert identity == statements.find_current_user.compiled.sql
+        assert identity == statements.find_current_users.compiled.sql
         assert b"widgets_widget" in feature
         assert b"accounts" not in feature
+
+    async def test_asks_for_all_who_come_at_once_and_mixes_nobody_up(
+        self, make_client: MakeClient, queries: list[bytes]
+    ) -> None:
+        users = [await factories.make_user() for _ in range(20)]
+        clients = [await make_client(user) for user in users]
+        await rows("UPDATE accounts_apisession SET revoked_at = now() WHERE id % 3 = 0")
+        in_force = {user_id for (user_id,) in await rows(IN_FORCE)}
+        queries.clear()
+        responses = await asyncio.gather(*(client.get("/auth/me") for client in clients))
+
+        statuses = [200 if user.id in in_force else 401 for user in users]
+        assert [response.status_code for response in responses] == statuses
+        assert len(set(statuses)) == 2
+        answered = [response.json().get("id") for response in responses]
+        assert answered == [user.id if user.id in in_force else None for user in users]
+        asked = queries.count(statements.find_current_users.compiled.sql)
+        assert asked < len(users)
 
     async def test_asks_by_one_prepared_statement_that_uses_the_keys(
         self, client: httpx.AsyncClient, user: factories.UserRow
     ) -> None:
-        sql, session_id = statements.find_current_user.compiled.sql, await session_of(client)
+        sql, session_id = statements.find_current_users.compiled.sql, await session_of(client)
         await rows(MANY_SESSIONS, (await factories.make_user()).id)
         await rows("ANALYZE accounts_apisession")
         async with database.transaction():
-            await statements.find_current_user.one(user_id=user.id, session_id=session_id)
-            await statements.find_current_user.one_or_none(user_id=2**62, session_id=2**62)
+            await statements.find_current_users.one(session_ids=[session_id])
+            await statements.find_current_users.all(session_ids=[2**62, *range(200)])
             prepared = await rows(
                 "SELECT parameter_types::text FROM pg_prepared_statements WHERE statement = $1",
                 sql.decode(),
             )
             await rows("SET LOCAL enable_seqscan = off")
-            plan = await rows(f"EXPLAIN {sql.decode()}", user.id, session_id)
+            plan = await rows(f"EXPLAIN {sql.decode()}", [session_id])
 
-        assert prepared == [("{bigint,bigint}",)]
+        assert prepared == [("{bigint[]}",)]
         scans = " ".join(line for (line,) in plan if "Scan" in line)
         assert "accounts_user_pkey" in scans
         # Which of its two keys is cheaper depends on who has the other sessions.
