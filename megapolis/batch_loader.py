@@ -15,15 +15,15 @@ from megapolis import transactions
 PATIENCE: Final = 0.005
 """Seconds for which those who wait are gathered at the longest."""
 
-
-type _Waiter[Key, Value] = tuple[Key, asyncio.Future[Value | None]]
+type _Batch[Key, Value] = list[tuple[Key, asyncio.Future[Value | None]]]
 
 
 class BatchLoader[Key, Value]:
     """Finds values by key with `load`, which takes keys and returns what it found of them.
 
-    What `load` raises, all of those get whose keys it was given; so a key must not be able to make
-    it fail. One that takes longer than `patience` holds up nobody but them.
+    For one event loop. What `load` raises, all of those get whose keys it was given; so a key must
+    not be able to make it fail. One that takes longer than `patience` holds others up for so long,
+    and is cancelled when nobody waits for it any more.
     """
 
     def __init__(
@@ -35,9 +35,9 @@ class BatchLoader[Key, Value]:
         self._load = load
         self._patience = patience
         self._under_way = 0
-        self._waiting: list[_Waiter[Key, Value]] = []
+        self._waiting: _Batch[Key, Value] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._batches: dict[asyncio.Task[None], _Batch[Key, Value]] = {}
 
     async def get(self, key: Key) -> Value | None:
         """Return the value, or None where there is none.
@@ -53,7 +53,13 @@ class BatchLoader[Key, Value]:
         if not self._waiting:
             self._timer = loop.call_later(self._patience, self._begin_next)
         self._waiting.append((key, future))
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._cancel_abandoned()
+            raise
+        finally:
+            del future  # An error in it would refer to this frame, and this frame to it.
 
     async def _find(self, keys: Sequence[Key]) -> Mapping[Key, Value]:
         self._under_way += 1
@@ -68,22 +74,37 @@ class BatchLoader[Key, Value]:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        waiting, self._waiting = self._waiting, []
-        batch = [(key, future) for key, future in waiting if not future.done()]
+        batch = [waiter for waiter in self._waiting if not waiter[1].done()]
+        self._waiting = []
         if batch:
             # In a context of its own, for it belongs to no request and to no transaction.
             task = asyncio.create_task(self._find_for_all(batch), context=Context())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._batches[task] = batch
+            task.add_done_callback(self._batches.pop)
 
-    async def _find_for_all(self, batch: Sequence[_Waiter[Key, Value]]) -> None:
+    async def _find_for_all(self, batch: _Batch[Key, Value]) -> None:
         try:
-            found = await self._find([key for key, _ in batch])
-        except Exception as exc:  # noqa: BLE001 - raised by those who wait
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(exc)
-            return
-        for key, future in batch:
-            if not future.done():
-                future.set_result(found.get(key))
+            _settle(batch, await self._find([key for key, _ in batch]))
+        except BaseException as exc:
+            _settle(batch, exc)
+            if not isinstance(exc, Exception):
+                raise
+        finally:
+            batch.clear()
+
+    def _cancel_abandoned(self) -> None:
+        for task, batch in self._batches.items():
+            if not task.cancelling() and all(future.done() for _, future in batch):
+                task.cancel()
+
+
+def _settle[Key, Value](
+    batch: _Batch[Key, Value], outcome: Mapping[Key, Value] | BaseException
+) -> None:
+    for key, future in batch:
+        if future.done():
+            continue
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome.get(key))

@@ -12,6 +12,7 @@ Against `django.core.handlers.asgi.ASGIHandler` these things differ, and no othe
 - exceptions become problem+json on the loop (`megapolis.exception_handler`), not HTML in a thread;
 - `Host` is checked for every request;
 - requests in flight and the time that a view may take are limited (`megapolis.limits`);
+- `request.urlconf` is not looked at (`megapolis.routing`);
 - signals are sent where somebody other than Django listens, or a thread was used.
 """
 

@@ -113,7 +113,7 @@ DATABASE_WAIT: Final = read.integer(
 )
 DATABASE_QUEUE: Final = read.integer(
     "DATABASE_QUEUE",
-    "Requests of a worker that wait for a connection (1 to 100000, default 280). "
+    "Statements of a worker that wait for a connection (1 to 100000, default 280). "
     "Fewer than IN_FLIGHT, for some need no database.",
     default=280,
     minimum=1,

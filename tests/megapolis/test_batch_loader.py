@@ -1,21 +1,25 @@
 """Look-ups that are gathered while another one is under way."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 
 import pytest
 
-from megapolis import database
+from megapolis import database, transactions
 from megapolis.batch_loader import BatchLoader
 from megapolis.logger import request_id
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually
+
+NEVER = 3600.0
 
 
 class Source:
     """Squares of positive numbers. Each look-up waits until it is let go."""
 
-    def __init__(self, *, patience: float = PATIENCE) -> None:
+    def __init__(self, *, patience: float = NEVER) -> None:
         self.asked: list[list[int]] = []
+        self.cancelled: list[list[int]] = []
         self.gates: list[asyncio.Event] = []
         self.error: Exception | None = None
         self.loader = BatchLoader(self.load, patience=patience)
@@ -23,7 +27,11 @@ class Source:
     async def load(self, numbers: Sequence[int]) -> dict[int, int]:
         self.asked.append(list(numbers))
         self.gates.append(gate := asyncio.Event())
-        await gate.wait()
+        try:
+            await gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(list(numbers))
+            raise
         if self.error is not None:
             raise self.error
         return {number: number**2 for number in numbers if number > 0}
@@ -120,6 +128,65 @@ async def test_who_is_cancelled_alone_lets_the_next_begin(source: Source) -> Non
     assert await tasks[1] == 4
 
 
+async def test_one_that_hangs_is_cancelled_when_all_have_left(source: Source) -> None:
+    tasks = await gathered(source, 2, 3)
+    source.gates[0].set()
+    await under_way(source, 2)
+    tasks[1].cancel()
+    await asyncio.wait([tasks[1]])
+    assert source.cancelled == []
+
+    tasks[2].cancel()
+    await eventually(lambda: not source.loader._batches)
+    assert source.cancelled == [[2, 3]]
+    assert source.loader._under_way == 0
+
+
+async def test_a_second_one_that_hangs_holds_nobody_up_either() -> None:
+    source = Source(patience=0.001)
+    tasks = []
+    for number in (1, 2, 3):
+        tasks.append(source.get(number))
+        await under_way(source, number)
+    source.gates[2].set()
+
+    assert await tasks[2] == 9
+    assert not any(task.done() for task in tasks[:2])
+    for gate in source.gates:
+        gate.set()
+    assert await asyncio.gather(*tasks) == [1, 4, 9]
+
+
+async def test_one_that_is_cancelled_by_others_leaves_nobody_waiting(source: Source) -> None:
+    tasks = await gathered(source, 2)
+    source.gates[0].set()
+    await under_way(source, 2)
+    for batch in source.loader._batches:
+        batch.cancel()
+
+    await asyncio.wait(tasks)
+    assert tasks[1].cancelled()
+
+
+async def test_an_error_leaves_nothing_to_the_garbage_collector(source: Source) -> None:
+    tasks = await gathered(source, 2, 3)
+    source.error = LookupError("away")
+    gc.collect()
+    gc.disable()
+    try:
+        for number in (0, 1):
+            await under_way(source, number + 1)
+            source.gates[number].set()
+        await asyncio.wait(tasks)
+        assert all(isinstance(task.exception(), LookupError) for task in tasks)
+        source.error = None
+        del tasks
+        await eventually(lambda: not source.loader._batches)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
 async def test_an_error_is_raised_to_all_who_were_looked_up(source: Source) -> None:
     tasks = await gathered(source, 2, 3)
     source.gates[0].set()
@@ -142,7 +209,7 @@ async def test_nothing_is_left_behind(source: Source) -> None:
     await under_way(source, 2)
     source.gates[1].set()
     await asyncio.gather(*tasks)
-    await eventually(lambda: not source.loader._tasks)
+    await eventually(lambda: not source.loader._batches)
 
     assert source.loader._under_way == 0
     assert source.loader._timer is None
@@ -156,7 +223,7 @@ async def test_what_is_done_for_several_is_logged_for_none_of_them(source: Sourc
         seen.append(request_id.get())
         return await source.load(numbers)
 
-    source.loader = BatchLoader(load, patience=PATIENCE)
+    source.loader = BatchLoader(load, patience=NEVER)
     token = request_id.set("a request")
     tasks = await gathered(source, 2, 3)
     source.gates[0].set()
@@ -170,15 +237,23 @@ async def test_what_is_done_for_several_is_logged_for_none_of_them(source: Sourc
 
 @pytest.mark.usefixtures("pool")
 async def test_in_a_transaction_it_is_looked_up_alone_and_there(source: Source) -> None:
+    places: dict[int, object] = {}
+
+    async def load(numbers: Sequence[int]) -> dict[int, int]:
+        places[numbers[0]] = transactions.of_this_task()
+        return await source.load(numbers)
+
+    source.loader = BatchLoader(load, patience=NEVER)
     tasks = await gathered(source, 2)
     async with database.transaction():
         inside = source.get(3)
         await eventually(lambda: [3] in source.asked)
         source.gates[source.asked.index([3])].set()
         assert await inside == 9
+        assert places[3] is transactions.of_this_task()
 
-    for gate in source.gates:
-        gate.set()
+    source.gates[0].set()
     await under_way(source, 3)
     source.gates[2].set()
     assert await asyncio.gather(*tasks) == [1, 4]
+    assert places[1] is places[2] is None
