@@ -18,8 +18,8 @@ async def _find_users(session_ids: Sequence[int]) -> dict[int, CurrentUser]:
     return {user.session_id: user for user in rows}
 
 
-users: Final = BatchLoader(_find_users)
-"""The users of sessions that are in force."""
+_users_by_session: Final = BatchLoader(_find_users)
+"""Of the sessions that are in force."""
 
 
 class JWTAuth(AuthBase):
@@ -43,7 +43,7 @@ class JWTAuth(AuthBase):
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized
         claims = tokens.read(token)
-        user = await users.get(claims.session_id)
+        user = await _users_by_session.get(claims.session_id)
         if user is None or user.id != claims.user_id:
             raise tokens.InvalidToken
         return user

@@ -19,7 +19,6 @@ Against `django.core.handlers.asgi.ASGIHandler` these things differ, and no othe
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
 from http import HTTPStatus
 from inspect import iscoroutinefunction
 
@@ -42,9 +41,6 @@ from megapolis.exception_handler import AsyncView, answering_exceptions
 from megapolis.plain import Send
 from megapolis.receivers import has_foreign_receivers
 from megapolis.request import NativeRequest, Receive, Scope, receive_request
-
-is_async = cache(iscoroutinefunction)
-"""Asked once of each view, for the answer costs a fiftieth of a request."""
 
 KNOWN_HOSTS = 100
 """How many spellings of `Host` are remembered as allowed."""
@@ -152,7 +148,7 @@ class NativeHandler(ASGIHandler):
         self._check_host(request)
         match = request.resolver_match = routing.resolve(request.path_info)
         view = match.func
-        if not is_async(view):
+        if not iscoroutinefunction(view):
             view = sync_to_async(self.make_view_atomic(view), thread_sensitive=True)
         budget = asyncio.timeout(limits.ANSWER_TIMEOUT)
         try:
