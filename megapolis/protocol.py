@@ -111,6 +111,7 @@ class PatientProtocol(RefusingProtocol):
 
     def on_response_complete(self) -> None:
         """An answer is on its way; if it is the last, it must leave in time, too."""
+        self._answering_transport.end()
         if self.pipeline:
             self._active = self.pipeline[-1][0]
         super().on_response_complete()

@@ -10,6 +10,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from megapolis import admission, shutdown
+from megapolis.answering_transport import AnsweringTransport
 from megapolis.deadline import Deadline
 from megapolis.plain import PlainAnswer
 
@@ -37,7 +38,7 @@ class RefusingProtocol(HttpToolsProtocol):
         """Take note of the connection."""
         super().connection_made(transport)
         self._deadline = Deadline(self.loop, self._cut)
-        self._answering_transport: Any = LingeringTransport(self)
+        self._answering_transport: Any = AnsweringTransport(transport, self.close_after_answer)
 
     @property
     def _is_answering(self) -> bool:
@@ -112,12 +113,3 @@ class RefusingProtocol(HttpToolsProtocol):
         self.pipeline.clear()  # nothing can be written any more
         self.transport.write_eof()
         self._deadline.start(LINGER)
-
-
-class LingeringTransport:
-    """What an answer is written to. Closed at once, it would take an early answer back with it."""
-
-    def __init__(self, protocol: RefusingProtocol) -> None:
-        self.write = protocol.transport.write
-        self.is_closing = protocol.transport.is_closing
-        self.close = protocol.close_after_answer
