@@ -4,7 +4,9 @@ Loguru's own file asks the operating system at every line whether another proces
 and how large it is, which is a fifth of the line's cost. Here that is asked once a second.
 """
 
+import asyncio
 import os
+import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -27,20 +29,41 @@ class LogFile:
         self._max_bytes = max_bytes
         self._kept = kept
         self._lock = Lock()
+        self._waiting: list[bytes] = []
         self._open()
 
     def write(self, line: str) -> None:
         """Append it in one piece, so that the lines of several processes do not mix."""
-        data = line.encode(errors="backslashreplace")
+        self._append(line.encode(errors="backslashreplace"))
+
+    def write_soon(self, line: bytes) -> None:
+        """Append it at the end of this turn of the event loop, with the others that come in it.
+
+        Only for the thread of the loop. What cannot be written goes to stderr. A process that is
+        killed takes the lines of its last turn with it, which are some milliseconds old.
+        """
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._write_waiting)
+        self._waiting.append(line)
+
+    def stop(self) -> None:
+        """Close it; Loguru does that with a sink that it no longer needs."""
+        self._write_waiting()
+        os.close(self._file)
+
+    def _write_waiting(self) -> None:
+        lines, self._waiting = b"".join(self._waiting), []
+        try:
+            self._append(lines)
+        except OSError:
+            sys.stderr.write(lines.decode())
+
+    def _append(self, data: bytes) -> None:
         with self._lock:
             if time.monotonic() >= self._look_at:
                 self._look()
             while data:
                 data = data[os.write(self._file, data) :]
-
-    def stop(self) -> None:
-        """Close it; Loguru does that with a sink that it no longer needs."""
-        os.close(self._file)
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import re
 import sys
 import traceback
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -83,23 +83,21 @@ access_file: LogFile | None = None
 def log_access(method: str | None, path: str, status: int, milliseconds: float) -> None:
     """Write the line of a request: to the file only, where there is one.
 
-    There it goes past Loguru, with which a line takes 10 to 24 % of the rate instead of 2 to 11 %.
+    There it goes past Loguru, which would take a tenth to a quarter of the rate. The event loop
+    must be running.
     """
     message = f"{method} {path} {status} {milliseconds:.1f} ms"
     if access_file is None:
         logger.opt(depth=1).log(ACCESS_LEVEL, "{}", message)
         return
     event = {
-        "time": str(datetime.now().astimezone()),
+        "time": datetime.now(UTC),
         "level": ACCESS_LEVEL,
         "logger": "access",
         "message": clean(message),
         "request_id": request_id.get(),
     }
-    try:
-        access_file.write(orjson.dumps(event).decode() + "\n")
-    except OSError:
-        logger.opt(depth=1).log(ACCESS_LEVEL, "{}", message)  # at least to stderr
+    access_file.write_soon(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def configure_logging() -> None:
@@ -158,7 +156,7 @@ def write_to_stderr(message: "Message") -> None:
 def as_json(record: "Record") -> str:
     """A Loguru format: one JSON object per line."""
     event = {
-        "time": record["time"],
+        "time": record["time"].astimezone(UTC).isoformat(),
         "level": record["level"].name,
         "logger": record["name"],
         "message": record["message"],

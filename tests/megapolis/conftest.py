@@ -1,8 +1,10 @@
 """What the tests of the project's own machinery get besides."""
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -97,6 +99,33 @@ def started_threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(threading.Thread, "start", record)
     return names
+
+
+@pytest.fixture
+def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Otherwise the next test would write its access lines to this one's file."""
+    from megapolis.logger import configure_logging
+
+    yield
+    monkeypatch.undo()
+    configure_logging()
+
+
+@pytest.fixture
+def log_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Log files are written here, as in production."""
+    from megapolis import environment
+    from megapolis.logger import configure_logging
+
+    monkeypatch.setattr(environment, "LOG_DIR", tmp_path)
+    configure_logging()
+    return tmp_path
+
+
+def events(log_folder: Path) -> list[dict[str, Any]]:
+    """Return what the log file holds."""
+    lines = (log_folder / "megapolis.log").read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 @pytest.fixture

@@ -1,28 +1,17 @@
-import errno
-import json
 import logging
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
 
-import megapolis.logger as module
-from megapolis import environment, log_file
-from megapolis.logger import configure_logging, log_access, logger, redact, request_id
+from megapolis import environment
+from megapolis.logger import configure_logging, logger, redact, request_id
+from tests.megapolis.conftest import events
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
 
-@pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Otherwise the next test would write its access lines to this one's file."""
-    yield
-    monkeypatch.undo()
-    configure_logging()
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 
 @pytest.fixture
@@ -34,18 +23,6 @@ def stderr(capsys: pytest.CaptureFixture[str]) -> Any:
         return capsys.readouterr().err.splitlines()
 
     return lines
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Log files are written here, as in production."""
-    monkeypatch.setattr(environment, "LOG_DIR", tmp_path)
-    configure_logging()
-    return tmp_path
-
-
-def events(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "megapolis.log").read_text().splitlines()]
 
 
 class TestLine:
@@ -185,13 +162,13 @@ class TestRedaction:
         assert TOKEN not in text
         assert "hunter2" not in text
 
-    def test_covers_files(self, folder: Path) -> None:
+    def test_covers_files(self, log_folder: Path) -> None:
         try:
             raise ValueError(f"Bearer {TOKEN}")
         except ValueError:
             logger.bind(header=TOKEN).exception("got {}", TOKEN)
-        assert TOKEN not in (folder / "megapolis.log").read_text()
-        assert events(folder)[0]["header"] == "***"
+        assert TOKEN not in (log_folder / "megapolis.log").read_text()
+        assert events(log_folder)[0]["header"] == "***"
 
 
 class TestDiagnosis:
@@ -214,145 +191,3 @@ class TestDiagnosis:
         configure_logging()
         self.fail()
         assert "'the value of a variable'" in capsys.readouterr().err
-
-
-class TestFiles:
-    def test_hold_one_json_object_per_line(self, folder: Path) -> None:
-        token = request_id.set("abc-123")
-        logger.bind(widget=7).info("created\n{}", "it")
-        request_id.reset(token)
-        (event,) = events(folder)
-        assert event.pop("time")
-        assert event == {
-            "level": "INFO",
-            "logger": __name__,
-            "message": r"created\nit",
-            "request_id": "abc-123",
-            "widget": "7",
-        }
-
-    def test_hold_tracebacks(self, folder: Path) -> None:
-        try:
-            raise ValueError("wrong")
-        except ValueError:
-            logger.exception("broken")
-        (event,) = events(folder)
-        assert event["exception"].startswith("Traceback")
-        assert event["exception"].endswith("ValueError: wrong\n")
-
-    def test_rotate_and_the_oldest_are_removed(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(module, "FILE_BYTES", 1000)
-        monkeypatch.setattr(module, "FILES", 2)
-        monkeypatch.setattr(log_file, "LOOK_EVERY", 0.0)
-        configure_logging()
-        for number in range(100):
-            logger.info("line {}", number)
-        files = sorted(folder.iterdir())
-        assert len(files) == 3
-        assert all(file.stat().st_size < 1300 for file in files)
-        assert events(folder)[-1]["message"] == "line 99"
-
-    def test_are_followed_where_another_process_has_rotated_them(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(log_file, "LOOK_EVERY", 0.0)
-        configure_logging()
-        logger.info("before")
-        (folder / "megapolis.log").rename(folder / "megapolis.1.log")
-        logger.info("after")
-        (folder / "megapolis.log").rename(folder / "megapolis.2.log")
-        (folder / "megapolis.log").touch()
-        logger.info("later")
-
-        assert '"after"' in (folder / "megapolis.2.log").read_text()
-        assert [event["message"] for event in events(folder)] == ["later"]
-
-    def test_are_not_looked_for_at_every_line(self, folder: Path) -> None:
-        (folder / "megapolis.log").rename(folder / "megapolis.1.log")
-        logger.info("soon")
-
-        assert '"soon"' in (folder / "megapolis.1.log").read_text()
-
-    def test_alone_take_the_access_lines(
-        self, folder: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        log_access("GET", "/", 200, 1.25)
-        logger.info("something else")
-        assert [event["message"] for event in events(folder)] == [
-            "GET / 200 1.2 ms",
-            "something else",
-        ]
-        assert "GET / 200" not in capsys.readouterr().err
-
-    def test_take_access_lines_as_they_take_others(self, folder: Path) -> None:
-        token = request_id.set("abc-123")
-        log_access("GET", f"/{TOKEN}\n\x1b", 404, 1.25)
-        logger.info("another")
-        request_id.reset(token)
-        (access, other) = events(folder)
-
-        assert access["message"] == r"GET /***\n\x1b 404 1.2 ms"
-        assert (access["level"], access["request_id"]) == ("INFO", "abc-123")
-        assert access.keys() == other.keys()
-        assert len(access["time"]) == len(other["time"])
-        assert access["time"] <= other["time"]
-
-    def test_take_no_access_lines_above_their_level(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(environment, "LOG_LEVEL", "WARNING")
-        configure_logging()
-        log_access("GET", "/", 200, 1.25)
-        assert (folder / "megapolis.log").read_text() == ""
-
-    def test_that_are_full_leave_access_lines_to_stderr(
-        self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def fail(line: str) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        assert module.access_file
-        monkeypatch.setattr(module.access_file, "write", fail)
-        log_access("GET", "/", 200, 1.25)
-        assert "GET / 200 1.2 ms" in capsys.readouterr().err
-
-    def test_are_not_needed_for_access_lines(self, stderr: Any) -> None:
-        log_access("GET", "/", 200, 1.25)
-        assert stderr()[0].endswith("GET / 200 1.2 ms")
-
-    def test_that_cannot_be_written_are_said_to_be_missing(
-        self,
-        tmp_path: Path,
-        capsys: pytest.CaptureFixture[str],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        (tmp_path / "file").touch()
-        monkeypatch.setattr(environment, "LOG_DIR", tmp_path / "file" / "logs")
-        configure_logging()
-        log_access("GET", "/", 200, 1.25)
-        warning, line = capsys.readouterr().err.splitlines()
-        assert warning == "No log files: LOG_DIR cannot be written (Not a directory)."
-        assert line.endswith("GET / 200 1.2 ms")
-
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
-    def test_on_a_full_disk_break_nothing(self, tmp_path: Path) -> None:
-        (tmp_path / "megapolis.log").symlink_to("/dev/full")
-        script = f"""
-            import os
-            os.environ.update(ENVIRONMENT="test", LOG_DIR={str(tmp_path)!r})
-            from megapolis.logger import configure_logging, logger
-            configure_logging()
-            logger.info("token {TOKEN}")
-            logger.info("still here")
-        """
-        done = subprocess.run(
-            [sys.executable, "-c", dedent(script)],
-            cwd=environment.BASE_DIR,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "still here" in done.stderr
-        assert TOKEN not in done.stderr
