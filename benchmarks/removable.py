@@ -1,6 +1,6 @@
-"""The service with a guard that a signal removes: `python -m benchmarks.unguarded GUARD run`.
+"""The service with a part that a signal removes: `python -m benchmarks.removable PART run`.
 
-SIGUSR1 removes the guard, and puts it back the next time: what it costs is then measured in one
+SIGUSR1 removes the part, and puts it back the next time: what it costs is then measured in one
 process. (Two processes of the same program differ by some hundredths.) This is for measuring, and
 for nothing else. It runs in the service's own environment.
 """
@@ -23,7 +23,7 @@ django.setup()
 from django.core.management import execute_from_command_line
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from megapolis import asgi, handler, protocol
+from megapolis import asgi, environment, handler, protocol
 from megapolis.admission import ApiAdmission
 from megapolis.connection import Connection
 from megapolis.handler import NativeHandler
@@ -88,15 +88,29 @@ def host() -> Removal:
     return patch.object(NativeHandler, "_check_host", lambda *_: None)
 
 
-GUARDS: dict[str, Callable[[], Removal]] = {
-    guard.__name__: guard
-    for guard in (slow_clients, overload, time_to_answer, hang_ups, dead_connections, headers, host)
+def access_log() -> Removal:
+    """Write no line for each request."""
+    return patch.multiple(environment, ACCESS_LOG=False)
+
+
+PARTS: dict[str, Callable[[], Removal]] = {
+    part.__name__: part
+    for part in (
+        slow_clients,
+        overload,
+        time_to_answer,
+        hang_ups,
+        dead_connections,
+        headers,
+        host,
+        access_log,
+    )
 }
 
 
 def main() -> None:
-    """Run the command of manage.py, and at each SIGUSR1 remove the guard or put it back."""
-    guard, *command = sys.argv[1:]
+    """Run the command of manage.py, and at each SIGUSR1 remove the part or put it back."""
+    part, *command = sys.argv[1:]
     removed = ExitStack()
     is_removed = False
 
@@ -105,7 +119,7 @@ def main() -> None:
         if is_removed:
             removed.close()
         else:
-            removed.enter_context(GUARDS[guard]())
+            removed.enter_context(PARTS[part]())
         is_removed = not is_removed
 
     signal.signal(signal.SIGUSR1, toggle)
