@@ -48,7 +48,8 @@ class LogFile:
 
     def stop(self) -> None:
         """Close it; Loguru does that with a sink that it no longer needs."""
-        self._write_waiting()
+        if self._waiting:
+            self._write_waiting()
         os.close(self._file)
 
     def _write_waiting(self) -> None:
@@ -56,7 +57,8 @@ class LogFile:
         try:
             self._append(lines)
         except OSError:
-            sys.stderr.write(lines.decode())
+            with suppress(OSError):  # then there is nowhere left
+                sys.stderr.write(lines.decode())
 
     def _append(self, data: bytes) -> None:
         with self._lock:
