@@ -25,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from megapolis import asgi, environment, handler, protocol
 from megapolis.admission import ApiAdmission
+from megapolis.answering_transport import AnsweringTransport
 from megapolis.connection import Connection
 from megapolis.handler import NativeHandler
 from megapolis.protocol import PatientProtocol
@@ -40,6 +41,25 @@ class Unlimited(nullcontext[None]):
         return False
 
 
+class UncheckedProtocol(HttpToolsProtocol):
+    """uvicorn's own protocol, which sends an answer as ours does."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Have answers leave in one piece."""
+        super().connection_made(transport)
+        self._answering_transport: Any = AnsweringTransport(transport, transport.close)
+
+    def on_headers_complete(self) -> None:
+        """Have the request answered."""
+        super().on_headers_complete()
+        self.cycle.transport = self._answering_transport
+
+    def on_response_complete(self) -> None:
+        """An answer is on its way."""
+        self._answering_transport.end()
+        super().on_response_complete()
+
+
 class Protocol:
     """Makes what connections are given to."""
 
@@ -50,8 +70,8 @@ class Protocol:
 
 
 def slow_clients() -> Removal:
-    """Take uvicorn's own protocol, which waits for ever and takes heads of any size."""
-    return patch.object(Protocol, "made", HttpToolsProtocol)
+    """Take a protocol which waits for ever and takes heads of any size."""
+    return patch.object(Protocol, "made", UncheckedProtocol)
 
 
 def overload() -> Removal:

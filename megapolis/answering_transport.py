@@ -5,14 +5,17 @@ from collections.abc import Callable
 from typing import Final
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+LENGTH: Final = b"\r\ncontent-length: "
+"""As uvicorn writes it: in lower case."""
 
 
 class AnsweringTransport:
     """Sends the head of an answer together with the first part of its body.
 
     uvicorn sends them apart, which takes a system call and a packet more. A server may wait with
-    the head: ASGI says so of its "Response Start" event. `close` is called at the end of an answer
-    that is the last.
+    the head: ASGI says so of its "Response Start" event. Here it waits only if the length of the
+    body is known, for then the body is, too; what is streamed may come much later. `close` is
+    called at the end of an answer that is the last.
     """
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
@@ -27,15 +30,17 @@ class AnsweringTransport:
         if self._head:
             data, self._head = self._head + data, b""
         elif not self._has_begun and data != CONTINUE:
-            self._head, self._has_begun = data, True
-            return
+            self._has_begun = True
+            if LENGTH in data:
+                self._head = data
+                return
         self._transport.write(data)
 
     def end(self) -> None:
         """Send the head of an answer without a body. The next that is written is another head."""
-        if self._head and not self.is_closing():
-            self._transport.write(self._head)
-        self._head, self._has_begun = b"", False
+        head, self._head, self._has_begun = self._head, b"", False
+        if head and not self.is_closing():
+            self._transport.write(head)
 
     def close(self) -> None:
         """End the answer and the connection."""

@@ -113,7 +113,7 @@ class TestAnswer:
         protocol.data_received(GET)
         await eventually(lambda: transport.written)
 
-        assert transport.written == [b"HTTP/1.1 204 No Content\r\n\r\n"]
+        assert b"".join(transport.written) == b"HTTP/1.1 204 No Content\r\n\r\n"
 
     async def test_is_sent_before_the_connection_is_closed(self, connect: Connect) -> None:
         protocol, transport = connect(answering(b"hello"))
@@ -121,6 +121,44 @@ class TestAnswer:
         await eventually(lambda: transport.closed)
 
         assert [data[-5:] for data in transport.written] == [b"hello"]
+
+
+class TestStream:
+    @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+    async def test_has_its_head_sent_at_once(self, connect: Connect, method: bytes) -> None:
+        more = asyncio.Event()
+
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await more.wait()
+            await send({"type": "http.response.body", "body": b"late"})
+
+        protocol, transport = connect(application)
+        protocol.data_received(GET.replace(b"GET", method))
+        await eventually(lambda: transport.written)
+        (head,) = transport.written
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+
+        more.set()
+        await eventually(lambda: protocol.cycle.response_complete)
+        assert len(transport.written) == (2 if method == b"GET" else 1)
+
+    async def test_sends_what_looks_like_a_head(self, connect: Connect) -> None:
+        sent = asyncio.Event()
+
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            part = {"type": "http.response.body", "body": b"\r\ncontent-length: 1\r\n\r\n"}
+            await send(part | {"more_body": True})
+            sent.set()
+            await receive()
+            await receive()
+
+        protocol, transport = connect(application)
+        protocol.data_received(GET)
+        await sent.wait()
+
+        assert len(transport.written) == 2
 
 
 class TestContinue:
