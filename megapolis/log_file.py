@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Final
 
 LOOK_EVERY: Final = 1.0
@@ -28,7 +28,7 @@ class LogFile:
         self._path = path
         self._max_bytes = max_bytes
         self._kept = kept
-        self._lock = Lock()
+        self._lock = RLock()  # What the garbage collector finds meanwhile may have to be logged.
         self._waiting: list[bytes] = []
         self._open()
 
@@ -40,7 +40,7 @@ class LogFile:
         """Append it at the end of this turn of the event loop, with the others that come in it.
 
         Only for the thread of the loop. What cannot be written goes to stderr. A process that is
-        killed takes the lines of its last turn with it, which are some milliseconds old.
+        killed takes the lines of its last turn with it, some of whose answers may have left.
         """
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._write_waiting)
@@ -48,11 +48,12 @@ class LogFile:
 
     def stop(self) -> None:
         """Close it; Loguru does that with a sink that it no longer needs."""
-        if self._waiting:
-            self._write_waiting()
+        self._write_waiting()
         os.close(self._file)
 
     def _write_waiting(self) -> None:
+        if not self._waiting:
+            return  # They were written when the file was closed.
         lines, self._waiting = b"".join(self._waiting), []
         try:
             self._append(lines)
@@ -63,7 +64,8 @@ class LogFile:
     def _append(self, data: bytes) -> None:
         with self._lock:
             if time.monotonic() >= self._look_at:
-                self._look()
+                with suppress(OSError):  # A file that cannot be rotated is written on.
+                    self._look()
             while data:
                 data = data[os.write(self._file, data) :]
 
