@@ -35,4 +35,4 @@ def connection_parameters() -> dict[str, Any]:
     params = connections["default"].get_connection_params()
     for name in ("cursor_factory", "context", "prepare_threshold"):
         params.pop(name, None)
-    return params | {"autocommit": True, "connect_timeout": limits.DATABASE_CONNECT_TIMEOUT}
+    return params | {"autocommit": True}

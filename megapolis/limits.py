@@ -102,6 +102,14 @@ DATABASE_CONNECT_TIMEOUT: Final = read.integer(
     minimum=1,
     maximum=60,
 )
+DATABASE_SILENCE: Final = read.integer(
+    "DATABASE_SILENCE",
+    "Seconds without a sign of life from PostgreSQL after which a connection counts as lost "
+    "(2 to 3600, default 30). Nobody tells of a network that is cut.",
+    default=30,
+    minimum=2,
+    maximum=3600,
+)
 DATABASE_WAIT: Final = read.integer(
     "DATABASE_WAIT",
     "Seconds that a request waits for a free connection before it is refused "

@@ -6,6 +6,7 @@ native async (`megapolis.checks` says so at start).
 """
 
 import re
+from typing import Any
 
 from django.utils.csp import CSP
 from environ import Env
@@ -76,15 +77,25 @@ TEMPLATES = [
 ]
 
 # The pool of the API door (`megapolis.database`) reads its address from here, too.
-DATABASES = {
-    "default": (
-        Env.db_url_config(environment.DATABASE_URL)
-        if environment.DATABASE_URL
-        else {"ENGINE": "megapolis.embedded", "NAME": "megapolis", "USER": "postgres"}
-    )
-}
+database: dict[str, Any] = (
+    Env.db_url_config(environment.DATABASE_URL)
+    if environment.DATABASE_URL
+    else {"ENGINE": "megapolis.embedded", "NAME": "megapolis", "USER": "postgres"}
+)
 # A cursor on the server lasts longer than a transaction pooler lends the connection.
-DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = not environment.DATABASE_PREPARED_STATEMENTS
+database["DISABLE_SERVER_SIDE_CURSORS"] = not environment.DATABASE_PREPARED_STATEMENTS
+# Without these the kernel waits two minutes for a server that does not answer, and hours for one
+# that has gone silent. All but the last are in seconds, and the address may say otherwise.
+# https://www.postgresql.org/docs/current/libpq-connect.html
+database["OPTIONS"] = {
+    "connect_timeout": limits.DATABASE_CONNECT_TIMEOUT,
+    "keepalives_idle": limits.DATABASE_SILENCE // 2,
+    "keepalives_interval": max(1, limits.DATABASE_SILENCE // 6),
+    "keepalives_count": 3,
+    "tcp_user_timeout": limits.DATABASE_SILENCE * 1000,
+    **database.get("OPTIONS", {}),
+}
+DATABASES = {"default": database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"

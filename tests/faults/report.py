@@ -7,7 +7,8 @@ from tests.faults.load import CUT, REFUSED, Load
 NAMES = {CUT: "cut", REFUSED: "refused"}
 ORDER = (
     *("kill -9 of a worker", "kill -9 of the parent", "SIGTERM under load", "SIGTERM"),
-    *("PostgreSQL restarted", "PostgreSQL down", "COMMIT", "SIGSTOP", "for a minute"),
+    *("PostgreSQL restarted", "PostgreSQL down", "COMMIT", "SIGSTOP"),
+    *("the network", "for a minute"),
     *("pool exhausted", "backends terminated", "max_connections", "deadlock", "serialization"),
     *("hang up", "slow", "idle connections", "capacity", "1 GB"),
     *("log", "standard", "clock", "PgBouncer", "migration"),

@@ -3,15 +3,14 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
 from megapolis import limits
 from megapolis.connection import CANCEL_TIMEOUT
 from tests.faults.conftest import Report, Serve
-from tests.faults.load import Answer, Client, Load
+from tests.faults.liveness import assert_alive, probed, slowest_of
+from tests.faults.load import Client, Load
 from tests.faults.service import Database, Service
 
 BUDGET = limits.ANSWER_TIMEOUT + CANCEL_TIMEOUT + 1
@@ -21,31 +20,6 @@ LOCK = "BEGIN; LOCK TABLE widgets_widget"
 QUERYLESS = [("OPTIONS", "/widgets/"), ("GET", "/widgets/"), ("GET", "/nothing"), ("GET", "/livez")]
 
 pytestmark = pytest.mark.faults
-
-
-@asynccontextmanager
-async def probed(service: Service) -> AsyncIterator[list[Answer]]:
-    """Ask for liveness five times a second. The list has the answers."""
-    answers: list[Answer] = []
-
-    async def ask() -> None:
-        async with Client(service.port) as prober:
-            while True:
-                answers.append(await prober.ask("GET", "/livez"))
-                await asyncio.sleep(0.2)
-
-    task = asyncio.create_task(ask())
-    try:
-        yield answers
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-def assert_alive(answers: list[Answer], *, seconds: float) -> None:
-    assert len(answers) > seconds * 3
-    assert {answer.status for answer in answers} == {200}
-    assert max(answer.seconds for answer in answers) < 1
 
 
 class TestFrozen:
@@ -138,7 +112,3 @@ class TestExhaustedPool:
             recovery=load.next_success(released) - released,
             note=f"waited {slowest:.1f} s, beyond it 503 within {at_once * 1000:.0f} ms",
         )
-
-
-def slowest_of(answers: list[Answer]) -> str:
-    return f"{max(answer.seconds for answer in answers) * 1000:.0f} ms"
