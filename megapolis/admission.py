@@ -73,6 +73,7 @@ class ApiAdmission(Admission):
 
 api: Final = ApiAdmission(limits.IN_FLIGHT, name="of the API")
 staff: Final = Admission(limits.STAFF_IN_FLIGHT, name="of staff")
+static: Final = Admission(limits.STATIC_IN_FLIGHT, name="for static files")
 
 
 def _cors(headers: Headers) -> Headers:

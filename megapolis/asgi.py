@@ -7,7 +7,9 @@
 """
 
 import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "megapolis.settings")
 
@@ -15,17 +17,30 @@ import django
 
 django.setup()
 
+from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler
+from django.db.backends.signals import connection_created
 
 from accounts import supabase
-from megapolis import admission, database, environment, garbage, health, shutdown
+from megapolis import admission, database, environment, garbage, health, limits, shutdown
+from megapolis.errors import ApiError
 from megapolis.handler import NativeHandler
 from megapolis.logger import logger
-from megapolis.plain import Send
-from megapolis.request import Receive, Scope
+from megapolis.plain import Send, plain_problem
+from megapolis.request import Receive, Scope, receive_body
 
 STAFF_PATHS = ("/admin/", "/static/") if environment.ADMIN_ENABLED else ("/static/",)
 
+
+def limit_statements(connection: Any, **_: object) -> None:
+    """Have PostgreSQL give up what takes too long for staff, as it does for the pool."""
+    if environment.DATABASE_PREPARED_STATEMENTS:  # A pooler would hand the setting to others.
+        milliseconds = limits.STAFF_STATEMENT_TIMEOUT * 1000
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, false)", [str(milliseconds)])
+
+
+connection_created.connect(limit_statements)
 api_door = NativeHandler()
 staff_door = ASGIHandler()
 
@@ -45,12 +60,34 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def serve_staff(scope: Scope, receive: Receive, send: Send) -> None:
-    """Open the staff door, unless too many are in already."""
-    if admission.staff.refuses(scope["headers"]):
-        await admission.staff.refusal(scope["headers"])(send)
+    """Open the staff door to a request whose body is here, unless too many are in already.
+
+    Django itself takes bodies of any size, and who sends one slowly would keep the others out.
+    """
+    try:
+        body = await receive_body(scope, receive, limit=limits.BODY_MAX_BYTES)
+    except RequestAborted:
         return
-    with admission.staff:
-        await staff_door(scope, receive, send)
+    except ApiError as exc:
+        await plain_problem(exc.status, exc.detail, exc.headers)(send)
+        return
+    is_file = scope["path"].startswith("/static/")
+    door = admission.static if is_file else admission.staff
+    if door.refuses(scope["headers"]):
+        await door.refusal(scope["headers"])(send)
+        return
+    with door:
+        await staff_door(scope, replayed(body, receive), send)
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """Return what brings the body in one piece, and then what `receive` brings: the hang-up."""
+    whole = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive_again() -> Mapping[str, Any]:
+        return next(whole, None) or await receive()
+
+    return receive_again
 
 
 async def lifespan(receive: Receive, send: Send) -> None:

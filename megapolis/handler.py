@@ -47,7 +47,7 @@ KNOWN_HOSTS = 100
 
 
 class TooSlow(ServiceUnavailable):
-    """The view was stopped, and whatever it was doing in the database is undone."""
+    """The view was stopped, and its transaction, if one was open, is undone."""
 
     detail = "This takes too long now"
 
@@ -85,6 +85,9 @@ class NativeHandler(ASGIHandler):
                 limit = self._body_limits.get(scope["path"], self._body_max_bytes)
                 request = await receive_request(scope, receive, limit=limit)
             except RequestAborted:
+                return
+            if self.admission.refuses(scope["headers"]):  # Others came while the body did.
+                await self.admission.refusal(scope["headers"])(send)
                 return
             if request.script_name:
                 set_script_prefix(request.script_name)

@@ -20,6 +20,14 @@ BODY_MAX_BYTES: Final = read.integer(
     minimum=1024,
     maximum=104_857_600,
 )
+BODIES_MAX_BYTES: Final = read.integer(
+    "BODIES_MAX_BYTES",
+    "Bytes of large bodies that a worker holds while they come in "
+    "(1048576 to 10737418240, default 67108864). 64 of the largest at once.",
+    default=64 * 1024 * 1024,
+    minimum=1024 * 1024,
+    maximum=10 * 1024**3,
+)
 TOKEN_BODY_MAX_BYTES: Final = read.integer(
     "TOKEN_BODY_MAX_BYTES",
     "The largest body of an exchange, in bytes (1024 to 1048576, default 16384). "
@@ -95,6 +103,15 @@ STAFF_IN_FLIGHT: Final = read.integer(
     maximum=1000,
 )
 
+STATIC_IN_FLIGHT: Final = read.integer(
+    "STATIC_IN_FLIGHT",
+    "Static files that a worker sends at once (1 to 1000, default 100). "
+    "Each has a thread while it is read.",
+    default=100,
+    minimum=1,
+    maximum=1000,
+)
+
 DATABASE_CONNECT_TIMEOUT: Final = read.integer(
     "DATABASE_CONNECT_TIMEOUT",
     "Seconds to wait for PostgreSQL to accept a connection (1 to 60, default 3). It takes 10 ms.",
@@ -143,6 +160,14 @@ STATEMENT_TIMEOUT: Final = read.integer(
     minimum=1,
     maximum=600,
 )
+STAFF_STATEMENT_TIMEOUT: Final = read.integer(
+    "STAFF_STATEMENT_TIMEOUT",
+    "Seconds after which PostgreSQL gives a statement of staff up (1 to 3600, default 30). "
+    "A page takes less than one.",
+    default=30,
+    minimum=1,
+    maximum=3600,
+)
 
 PAGE_SIZE: Final = read.integer(
     "PAGE_SIZE",
@@ -186,6 +211,9 @@ SHUTDOWN_TIMEOUT: Final = read.integer(
 
 read.require(
     "TOKEN_BODY_MAX_BYTES", TOKEN_BODY_MAX_BYTES <= BODY_MAX_BYTES, "must be at most BODY_MAX_BYTES"
+)
+read.require(
+    "BODIES_MAX_BYTES", BODIES_MAX_BYTES >= BODY_MAX_BYTES, "must be at least BODY_MAX_BYTES"
 )
 read.require("DATABASE_QUEUE", DATABASE_QUEUE < IN_FLIGHT, "must be less than IN_FLIGHT")
 read.require("PAGE_SIZE", PAGE_SIZE <= PAGE_SIZE_MAX, "must be at most PAGE_SIZE_MAX")

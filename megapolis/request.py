@@ -2,15 +2,39 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from io import BytesIO
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIRequest
 
-from megapolis.errors import ApiError, BadRequest, PayloadTooLarge
+from megapolis import limits
+from megapolis.errors import ApiError, BadRequest, PayloadTooLarge, ServiceUnavailable
 
 type Scope = dict[str, Any]
 type Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+SMALL: Final = 65_536
+"""Bytes of a body that are always taken: the server itself holds as much for each connection."""
+
+
+class TooManyBodies(ServiceUnavailable):
+    """The connection is closed, for the rest of the body is not read."""
+
+    detail = "Too many large requests at once"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers["Connection"] = "close"
+
+
+class Incomplete:
+    """All bodies that are still coming in."""
+
+    size = 0
+
+
+incomplete: Final = Incomplete()
 
 
 class NativeRequest(ASGIRequest):
@@ -25,31 +49,53 @@ async def receive_request(scope: Scope, receive: Receive, *, limit: int) -> Nati
     `RequestAborted` if the client hangs up.
     """
     try:
-        body = await _receive_body(scope, receive, limit=limit)
+        body = await receive_body(scope, receive, limit=limit)
         return NativeRequest(scope, BytesIO(body))
-    except PayloadTooLarge as exc:
-        error: ApiError = exc
+    except ApiError as exc:
+        error = exc
     except UnicodeDecodeError:
         error = BadRequest("The query string is not UTF-8")
-    except ValueError:
-        error = BadRequest("Content-Length is not a number")
     request = NativeRequest({**scope, "query_string": b""}, BytesIO())
     request.early_error = error
     return request
 
 
-async def _receive_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > limit:
-            raise PayloadTooLarge
-    chunks, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise RequestAborted
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
-        if size > limit:
-            raise PayloadTooLarge
-        more = message.get("more_body", False)
+async def receive_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
+    """Return the whole body.
+
+    Raises `PayloadTooLarge` beyond `limit` bytes, `TooManyBodies` if those of all requests together
+    are too large, `BadRequest`, and `RequestAborted` if the client hangs up.
+    """
+    _check_length(scope, limit)
+    chunks: list[bytes] = []
+    size, more = 0, True
+    try:
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise RequestAborted
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            incomplete.size += len(chunk)
+            if size > limit:
+                raise PayloadTooLarge
+            if size > SMALL and incomplete.size > limits.BODIES_MAX_BYTES:
+                raise TooManyBodies
+            chunks.append(chunk)
+            more = message.get("more_body", False)
+    finally:
+        incomplete.size -= size
     return b"".join(chunks)
+
+
+def _check_length(scope: Scope, limit: int) -> None:
+    """Refuse what says itself that it is too large, before any of it is read."""
+    for name, value in scope["headers"]:
+        if name != b"content-length":
+            continue
+        try:
+            length = int(value)
+        except ValueError:
+            raise BadRequest("Content-Length is not a number") from None
+        if length > limit:
+            raise PayloadTooLarge

@@ -10,6 +10,7 @@ from megapolis import admission, asgi, limits
 from megapolis.admission import Admission
 from megapolis.settings import API_HEADERS
 from tests.megapolis.exchange import Exchange
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -127,6 +128,24 @@ class TestSlowClients:
 
         slow.say(b"b")
         assert (await task).status == 200
+
+    async def test_are_refused_if_their_requests_come_together_and_are_too_many(
+        self, door: Any
+    ) -> None:
+        door.admission = Admission(2, name="of a test")
+        slow = [Exchange("/stream-then-wait", method="POST", body=None) for _ in range(3)]
+        tasks = [asyncio.create_task(exchange.run(door)) for exchange in slow]
+        for exchange in slow:
+            exchange.say(b"a", more=True)
+        await asyncio.sleep(0)
+        for exchange in slow:
+            exchange.say(b"b")
+        await eventually(lambda: any(task.done() for task in tasks))
+
+        assert [exchange.status for exchange in slow if exchange.is_complete] == [503]
+        for exchange in slow:
+            exchange.hang_up()
+        await asyncio.gather(*tasks)
 
     async def test_do_not_count_while_they_do_not_read(self, door: Any) -> None:
         door.admission = Admission(1, name="of a test")

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import pytest
+from django.db import connections
 
-from megapolis import asgi, database
+from megapolis import admission, asgi, database, environment, limits
 from tests.megapolis.exchange import Exchange
+from tests.waiting import eventually
 
 
 class TestDoors:
@@ -37,6 +40,94 @@ class TestDoors:
         await Exchange(path).run(asgi.application)
 
         assert opened == [door]
+
+
+def login(body: bytes | None, **headers: str) -> Exchange:
+    return Exchange("/admin/login/", method="POST", headers=headers, body=body)
+
+
+class TestStaffDoor:
+    @pytest.fixture
+    def seen(self, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+        """The bodies that came to the door, behind which there is an endless answer."""
+        seen: list[bytes] = []
+
+        async def door(scope: Any, receive: Any, send: Any) -> None:
+            seen.append((await receive())["body"])
+            await receive()
+
+        monkeypatch.setattr(asgi, "staff_door", door)
+        return seen
+
+    async def test_is_opened_to_a_whole_body_and_told_when_the_client_hangs_up(
+        self, seen: list[bytes]
+    ) -> None:
+        exchange = login(None)
+        exchange.say(b"name=", more=True)
+        exchange.say(b"ann")
+        exchange.hang_up()
+        await exchange.run(asgi.application)
+
+        assert seen == [b"name=ann"]
+
+    @pytest.mark.parametrize("path", ["/admin/login/", "/static/x.css"])
+    async def test_is_shut_to_large_bodies(self, seen: list[bytes], path: str) -> None:
+        declared = {"content-length": str(limits.BODY_MAX_BYTES + 1)}
+        early = Exchange(path, method="POST", headers=declared, body=None)
+        late = Exchange(path, method="POST", body=None)
+        for _ in range(3):
+            late.say(b" " * (limits.BODY_MAX_BYTES // 2), more=True)
+
+        for exchange in (early, late):
+            await exchange.run(asgi.application)
+            assert exchange.problem["status"] == 413
+            assert exchange.headers["Connection"] == "close"
+        assert seen == []
+
+    async def test_does_not_count_who_has_not_sent_his_request(
+        self, seen: list[bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(admission.staff, "limit", 1)
+        slow, other = login(None), login(b"")
+        slow.say(b"a", more=True)
+        tasks = [asyncio.create_task(each.run(asgi.application)) for each in (slow, other)]
+        await eventually(lambda: seen)
+
+        assert seen == [b""]
+        refused = await login(b"").run(asgi.application)
+        assert refused.status == 503
+        for each in (slow, other):
+            each.hang_up()
+        await asyncio.gather(*tasks)
+        assert admission.staff.in_flight == 0
+
+    async def test_is_not_filled_by_readers_of_files(
+        self, seen: list[bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(admission.staff, "limit", 1)
+        monkeypatch.setattr(admission.static, "limit", 1)
+        readers = [Exchange("/static/x.css"), Exchange("/admin/")]
+        tasks = [asyncio.create_task(reader.run(asgi.application)) for reader in readers]
+        await eventually(lambda: len(seen) == 2)
+
+        assert (await Exchange("/static/x.css").run(asgi.application)).status == 503
+        for reader in readers:
+            reader.hang_up()
+        await asyncio.gather(*tasks)
+
+
+@pytest.mark.usefixtures("orm")
+class TestConnectionOfStaff:
+    def test_gives_up_a_statement_that_takes_too_long(self) -> None:
+        with closing(connections["default"].copy()) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == (f"{limits.STAFF_STATEMENT_TIMEOUT}s",)
+
+    def test_is_told_nothing_behind_a_pooler(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(environment, "DATABASE_PREPARED_STATEMENTS", False)
+        with closing(connections["default"].copy()) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("0",)
 
 
 class TestWebSocket:

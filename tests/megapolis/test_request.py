@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from megapolis import limits
 from megapolis.handler import NativeHandler
+from megapolis.request import SMALL, incomplete
 from tests.megapolis.exchange import Exchange
 
 LIMIT = 1024
@@ -48,6 +50,30 @@ class TestBody:
         assert exchange.problem["title"] == "Content Too Large"
         assert exchange.headers["Connection"] == "close"
         assert exchange.headers["X-Request-ID"] == exchange.problem["request_id"]
+
+    async def test_is_refused_if_it_is_large_and_so_are_too_many_others(
+        self, door: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.API_BODY_MAX_BYTES = 4 * SMALL
+        door = type(door)()
+        monkeypatch.setattr(limits, "BODIES_MAX_BYTES", 2 * SMALL)
+        slow, large, small = (Exchange("/async", method="POST", body=None) for _ in range(3))
+        slow.say(b"a" * SMALL, more=True)
+        task = asyncio.create_task(slow.run(door))
+        await asyncio.sleep(0)
+        for _ in range(2):
+            large.say(b"b" * SMALL, more=True)
+        small.say(b"c" * SMALL)
+
+        await large.run(door)
+        await small.run(door)
+
+        assert (large.status, large.headers["Connection"]) == (503, "close")
+        assert large.headers["Retry-After"] == "1"
+        assert small.status == 200
+        slow.hang_up()
+        await task
+        assert incomplete.size == 0
 
     async def test_that_grows_too_large_is_refused_as_soon_as_it_is(self, door: Any) -> None:
         exchange = Exchange("/async", method="POST", body=None)
