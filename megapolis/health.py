@@ -14,6 +14,7 @@ import asyncio
 from functools import cache
 from typing import Any, Final
 
+import psycopg
 from django.db.migrations.loader import MigrationLoader
 from psycopg.errors import UndefinedTable
 
@@ -78,6 +79,8 @@ class Readiness:
             return "the database does not answer"
         except UndefinedTable:
             return "no migration is applied"
+        except psycopg.Error as exc:
+            return f"the database refuses to say: {str(exc).strip()}"
         if not self._is_migrated:
             return "migrations are not applied"
         return None if supabase.has_keys() else "the keys of Supabase were not fetched yet"

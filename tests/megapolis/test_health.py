@@ -119,6 +119,15 @@ class TestReadiness:
 
         assert not await is_ready()
 
+    async def test_needs_a_role_that_may_read_the_migrations(
+        self, db: None, monkeypatch: pytest.MonkeyPatch, log: list[str]
+    ) -> None:
+        refuse = b"DO $$ BEGIN RAISE insufficient_privilege; END $$"
+        monkeypatch.setattr(health, "MIGRATIONS", refuse)
+
+        assert (await ask("/readyz")).problem["status"] == 503
+        assert any("Not ready: the database refuses to say" in line for line in log)
+
     async def test_ends_with_the_order_to_stop(
         self, db: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
