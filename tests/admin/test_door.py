@@ -100,6 +100,12 @@ class TestTheDoorInProduction:
         assert status == 302
         assert headers["location"].startswith("/admin/login/")
 
+    def test_keeps_browsers_to_https_as_the_api_does_and_leaves_other_names_alone(
+        self, in_production: dict[str, Answer]
+    ) -> None:
+        told = {answer[1]["strict-transport-security"] for answer in in_production.values()}
+        assert told == {"max-age=31536000"}
+
 
 class TestTheDoorShut:
     @pytest.mark.parametrize("path", ["/admin/", "/admin", "/admin/login/"])
