@@ -7,7 +7,7 @@ import pytest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from megapolis import environment
+from megapolis import disconnect, environment
 from tests.conftest import MakeClient
 from tests.megapolis.exchange import Exchange
 
@@ -47,6 +47,16 @@ class TestRequestContext:
         [line] = log
         assert line.startswith("INFO HEAD /nowhere 404 ")
         assert "secret" not in line
+
+    async def test_writes_one_of_a_request_whose_client_does_not_wait(
+        self, door: Any, db: None, log: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(environment, "ACCESS_LOG", True)
+        monkeypatch.setattr(disconnect, "PATIENCE", 0)
+
+        await Exchange("/query-then-wait").run_until_hang_up(door)
+
+        assert [line.split()[:4] for line in log] == [["INFO", "GET", "/query-then-wait", "499"]]
 
     async def test_writes_none_if_told_so(
         self, anonymous: httpx.AsyncClient, log: list[str], monkeypatch: pytest.MonkeyPatch
