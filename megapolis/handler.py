@@ -86,7 +86,7 @@ class NativeHandler(ASGIHandler):
                 request = await receive_request(scope, receive, limit=limit)
             except RequestAborted:
                 return
-            if self.admission.refuses(scope["headers"]):  # Others came while the body did.
+            if self.admission.in_flight >= self.admission.limit:  # Others came while the body did.
                 await self.admission.refusal(scope["headers"])(send)
                 return
             if request.script_name:

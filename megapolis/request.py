@@ -66,7 +66,9 @@ async def receive_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
     Raises `PayloadTooLarge` beyond `limit` bytes, `TooManyBodies` if those of all requests together
     are too large, `BadRequest`, and `RequestAborted` if the client hangs up.
     """
-    _check_length(scope, limit)
+    for name, value in scope["headers"]:
+        if name == b"content-length" and _length(value) > limit:
+            raise PayloadTooLarge
     chunks: list[bytes] = []
     size, more = 0, True
     try:
@@ -88,14 +90,8 @@ async def receive_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def _check_length(scope: Scope, limit: int) -> None:
-    """Refuse what says itself that it is too large, before any of it is read."""
-    for name, value in scope["headers"]:
-        if name != b"content-length":
-            continue
-        try:
-            length = int(value)
-        except ValueError:
-            raise BadRequest("Content-Length is not a number") from None
-        if length > limit:
-            raise PayloadTooLarge
+def _length(value: bytes) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise BadRequest("Content-Length is not a number") from None

@@ -1,7 +1,7 @@
 """What a request costs, counted in what no other process on the machine can disturb.
 
 A failure says that a change has made requests dearer. Make it cheaper, or raise the bound in the
-same commit and say there what the price buys. A bound is 3 % above what was counted.
+same commit and say there what the price buys. A bound is what was counted, or 3 % above it.
 """
 
 import asyncio
