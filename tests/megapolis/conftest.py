@@ -1,6 +1,7 @@
 """What the tests of the project's own machinery get besides."""
 
 import asyncio
+import gc
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -57,6 +58,29 @@ async def observer(db: None) -> AsyncIterator["psycopg.AsyncConnection[Any]"]:
     connection = await psycopg.AsyncConnection.connect(**parameters)
     async with connection:
         yield connection
+
+
+@pytest.fixture
+async def connection(pool: None) -> AsyncIterator[Any]:
+    """A connection of ours that belongs to no pool."""
+    from tests.megapolis import connections
+
+    connection = await connections.connect()
+    yield connection
+    connection.hang_up()
+
+
+@pytest.fixture
+async def nothing_unhandled(pool: None) -> AsyncIterator[None]:
+    """No callback fails, and no exception of a task or future is left lying about."""
+    told: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    yield
+    gc.collect()
+    await asyncio.sleep(0)
+    loop.set_exception_handler(None)
+    assert told == []
 
 
 @pytest.fixture
