@@ -84,6 +84,17 @@ async def nothing_unhandled(pool: None) -> AsyncIterator[None]:
 
 
 @pytest.fixture
+def world() -> Iterator[Any]:
+    """A pool of two connections, neither of which is made yet."""
+    from tests.megapolis.world import World
+
+    world = World()
+    yield world
+    gc.collect()
+    world.end()
+
+
+@pytest.fixture
 async def open_pool(db: None) -> AsyncIterator[OpenPool]:
     """`await open_pool(size=1)` puts a pool in place whose connections are named "own pool".
 
