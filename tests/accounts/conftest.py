@@ -34,6 +34,50 @@ def project() -> Iterator[FakeSupabase]:
 
 
 @pytest.fixture
+def clock() -> Any:
+    """The time of the verifier and of its project."""
+    from tests.accounts.verifiers import Clock
+
+    return Clock()
+
+
+@pytest.fixture
+def fake(clock: Any) -> Iterator[FakeSupabase]:
+    """A Supabase project whose time is the clock's."""
+    with FakeSupabase(clock=clock) as fake:
+        yield fake
+
+
+@pytest.fixture
+async def make_verifier(fake: FakeSupabase, clock: Any) -> AsyncIterator[Any]:
+    """`make_verifier(api_key=...)` returns a verifier of the fake project."""
+    from accounts.auth_server import http_client
+    from accounts.supabase import SupabaseVerifier
+
+    verifiers: list[SupabaseVerifier] = []
+
+    def make(**options: Any) -> SupabaseVerifier:
+        facts: dict[str, Any] = {
+            "url": fake.url,
+            "http": http_client(),
+            "clock": clock,
+            "monotonic": clock,
+        }
+        verifiers.append(SupabaseVerifier(**(facts | options)))
+        return verifiers[-1]
+
+    yield make
+    for verifier in verifiers:
+        await verifier.aclose()
+
+
+@pytest.fixture
+def verifier(make_verifier: Any) -> Any:
+    """A verifier of the fake project, without a secret and an API key."""
+    return make_verifier()
+
+
+@pytest.fixture
 async def verifying(project: FakeSupabase, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """The service belongs to the project, and has no limit on exchanges."""
     from accounts import supabase
