@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from io import StringIO
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -15,6 +16,9 @@ from tests.fakes import FakeSupabase
 
 type Exchange = Callable[[str], Awaitable[httpx.Response]]
 type RunCommand = Callable[..., Awaitable[str]]
+
+USERS = "SELECT supabase_id::text, email FROM accounts_user ORDER BY id"
+SESSIONS = "SELECT supabase_session_id::text FROM accounts_apisession ORDER BY id"
 
 
 @pytest.fixture
@@ -176,3 +180,8 @@ async def table_rows() -> list[list[tuple[Any, ...]]]:
         await rows(f"SELECT * FROM {table} ORDER BY id")
         for table in ("accounts_user", "accounts_apisession")
     ]
+
+
+def same_session() -> dict[str, Any]:
+    """Claims of one user in one session."""
+    return {"sub": str(uuid4()), "session_id": str(uuid4())}
