@@ -1,4 +1,4 @@
-"""The attack table against the verifier. `tests/accounts/test_exchange.py` sends it over HTTP."""
+"""The attack table against the verifier. `test_attacks_over_http` sends it to the service."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
