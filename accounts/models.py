@@ -8,6 +8,8 @@ import unicodedata
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import models
 from django.db.models.functions import Now
 
@@ -22,6 +24,18 @@ def normalize_email(email: str | None) -> str | None:
     the user who has it already.
     """
     return unicodedata.normalize("NFKC", email or "").strip().lower() or None
+
+
+def parse_email(typed: str) -> str:
+    """Return what somebody typed in the one spelling. Raises ValueError, which says why not."""
+    email = normalize_email(typed) or ""
+    try:
+        validate_email(email)
+    except ValidationError:
+        raise ValueError("EMAIL is not an email address.") from None
+    if len(email) > EMAIL_MAX_LENGTH:
+        raise ValueError(f"EMAIL has more than {EMAIL_MAX_LENGTH} characters.")
+    return email
 
 
 class UserManager(BaseUserManager["User"]):

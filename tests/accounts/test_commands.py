@@ -17,6 +17,12 @@ from tests.fakes import FakeSupabase
 USERS = "SELECT email, is_staff FROM accounts_user ORDER BY id"
 
 
+def email_of(length: int) -> str:
+    """Return a valid address with this many characters."""
+    domain = f"@{'d' * 60}.{'e' * 60}.{'f' * 60}.example.com"
+    return "a" * (length - len(domain)) + domain
+
+
 class TestToken:
     async def test_prints_a_token_that_works_and_nothing_else(
         self, run_command: RunCommand, make_client: MakeClient
@@ -60,6 +66,15 @@ class TestToken:
         assert await rows(USERS) == [(None, False)]
         assert await rows("SELECT id FROM accounts_apisession") == []
 
+    async def test_refuses_an_email_that_no_column_holds(self, run_command: RunCommand) -> None:
+        """Django's validator would let 320 characters pass."""
+        longest, too_long = email_of(254), email_of(255)
+        await run_command("token", longest)
+        with pytest.raises(CommandError, match="EMAIL has more than 254 characters"):
+            await run_command("token", too_long)
+
+        assert await rows(USERS) == [(longest, False)]
+
     async def test_refuses_a_deactivated_user(self, run_command: RunCommand) -> None:
         await factories.make_user(email="ada@example.com", is_active=False)
         with pytest.raises(CommandError, match="The user is deactivated"):
@@ -99,6 +114,13 @@ class TestSupabaseToken:
     async def test_refuses_what_is_no_email(self, run_command: RunCommand, email: str) -> None:
         with pytest.raises(CommandError, match="EMAIL is not an email address"):
             await run_command("supabase_token", email)
+
+    @pytest.mark.usefixtures("development")
+    async def test_refuses_an_email_that_the_exchange_would_not_take(
+        self, run_command: RunCommand
+    ) -> None:
+        with pytest.raises(CommandError, match="EMAIL has more than 254 characters"):
+            await run_command("supabase_token", email_of(255))
 
 
 class TestClearSessions:

@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.core.validators import validate_email
 
 from accounts import tokens
-from accounts.models import ApiSession, User, normalize_email
+from accounts.models import ApiSession, User, parse_email
 
 
 class Command(BaseCommand):
@@ -22,11 +20,10 @@ class Command(BaseCommand):
 
     def handle(self, *, email: str, staff: bool, **options: Any) -> None:
         """Print the token."""
-        address = normalize_email(email)
         try:
-            validate_email(address)
-        except ValidationError:
-            raise CommandError("EMAIL is not an email address.") from None
+            address = parse_email(email)
+        except ValueError as exc:
+            raise CommandError(str(exc)) from None
         user, _ = User.objects.get_or_create(email=address)
         if not user.is_active:
             raise CommandError("The user is deactivated.")
