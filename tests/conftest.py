@@ -5,15 +5,19 @@ own on the embedded PostgreSQL. Whatever a test writes is committed, as in produ
 when it ends.
 """
 
+import asyncio
 import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache
+from io import StringIO
 from typing import Any
 
 import django
 import httpx
 import pytest
+from django.core.management import call_command
+from django.db import connections
 from hypothesis import HealthCheck, settings
 
 from megapolis.features import FEATURES
@@ -28,6 +32,7 @@ MOST_PROCESSES = 4
 type MakeUser = Callable[..., Awaitable[Any]]
 type MakeToken = Callable[..., Awaitable[str]]
 type MakeClient = Callable[..., Awaitable[httpx.AsyncClient]]
+type RunCommand = Callable[..., Awaitable[str]]
 
 django.setup()
 
@@ -185,6 +190,25 @@ async def staff_client(make_client: MakeClient, db: None) -> httpx.AsyncClient:
 async def anonymous(make_client: MakeClient, db: None) -> httpx.AsyncClient:
     """A client without credentials."""
     return await make_client()
+
+
+@pytest.fixture
+def run_command(db: None, django_db_blocker: Any) -> RunCommand:
+    """`await run_command("token", "ada@example.com")` returns what the command printed."""
+
+    def call(*arguments: str) -> str:
+        printed = StringIO()
+        with django_db_blocker.unblock():
+            try:
+                call_command(*arguments, stdout=printed)
+            finally:
+                connections.close_all()
+        return printed.getvalue()
+
+    async def run(*arguments: str) -> str:
+        return await asyncio.to_thread(call, *arguments)
+
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,16 @@
 """A Supabase project beside the service, and a look at what reaches the database."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from io import StringIO
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-from django.core.management import call_command
-from django.db import connections
 
 from tests.conftest import MakeClient
 from tests.fakes import FakeSupabase
 
 type Exchange = Callable[[str], Awaitable[httpx.Response]]
-type RunCommand = Callable[..., Awaitable[str]]
 
 USERS = "SELECT supabase_id::text, email FROM accounts_user ORDER BY id"
 SESSIONS = "SELECT supabase_session_id::text FROM accounts_apisession ORDER BY id"
@@ -140,25 +135,6 @@ def queries(pool: None, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
     monkeypatch.setattr(Connection, "fetch", record)
     return sent
-
-
-@pytest.fixture
-def run_command(db: None, django_db_blocker: Any) -> RunCommand:
-    """`await run_command("token", "ada@example.com")` returns what the command printed."""
-
-    def call(*arguments: str) -> str:
-        printed = StringIO()
-        with django_db_blocker.unblock():
-            try:
-                call_command(*arguments, stdout=printed)
-            finally:
-                connections.close_all()
-        return printed.getvalue()
-
-    async def run(*arguments: str) -> str:
-        return await asyncio.to_thread(call, *arguments)
-
-    return run
 
 
 def traces(token: str, *places: object) -> list[str]:

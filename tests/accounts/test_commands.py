@@ -10,8 +10,8 @@ from django.core.management import CommandError
 from accounts import issuer
 from megapolis import environment
 from tests import factories
-from tests.accounts.conftest import Exchange, RunCommand, rows
-from tests.conftest import MakeClient
+from tests.accounts.conftest import Exchange, rows
+from tests.conftest import MakeClient, RunCommand
 from tests.fakes import FakeSupabase
 
 USERS = "SELECT email, is_staff FROM accounts_user ORDER BY id"

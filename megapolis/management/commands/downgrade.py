@@ -36,9 +36,13 @@ class Command(BaseCommand):
         newest = recorder.migration_qs.filter(app__in=labels).order_by("-applied", "-id").first()
         if newest is None:
             raise CommandError("There is no applied migration to undo.")
-        graph = MigrationLoader(connection).graph
-        parents = graph.node_map[newest.app, newest.name].parents
-        previous = [parent.key[1] for parent in parents if parent.key[0] == newest.app]
+        node = MigrationLoader(connection).graph.node_map.get((newest.app, newest.name))
+        if node is None:
+            raise CommandError(
+                f"{newest.app}.{newest.name} was applied last, and its file is not here: "
+                "undo it on the branch that has it."
+            )
+        previous = [parent.key[1] for parent in node.parents if parent.key[0] == newest.app]
         self.stdout.write(f"Undoing {newest.app}.{newest.name}.")
         call_command(
             "migrate",
