@@ -25,3 +25,26 @@ class TestDowngrade:
                 await run_command("downgrade", *target)
         finally:
             await execute(b"DELETE FROM django_migrations WHERE name = '0099_elsewhere'")
+
+
+class TestMakeMigrations:
+    @pytest.mark.parametrize(
+        ("message", "name"),
+        [
+            ("add widget size", "0002_add_widget_size"),
+            ("2nd size", "0002_2nd_size"),
+            ("Größe, again", "0002_groe_again"),
+        ],
+    )
+    async def test_names_the_migration_in_words(
+        self, run_command: RunCommand, message: str, name: str
+    ) -> None:
+        options = ("--empty", "--dry-run", "-m", message)
+        assert f"{name}.py" in await run_command("makemigrations", "widgets", *options)
+
+    @pytest.mark.parametrize("message", ["", "размер", "!"])
+    async def test_refuses_words_that_name_no_file(
+        self, run_command: RunCommand, message: str
+    ) -> None:
+        with pytest.raises(CommandError, match="say it with ASCII letters or digits"):
+            await run_command("makemigrations", "widgets", "--empty", "--dry-run", "-m", message)

@@ -2,9 +2,19 @@
 
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import makemigrations
 from django.utils.text import slugify
+
+
+class Words(str):
+    """What follows the number in a migration's name, and so may begin with a digit."""
+
+    __slots__ = ()
+
+    def isidentifier(self) -> bool:
+        """Pass: Django refuses a name that is none."""
+        return True
 
 
 class Command(makemigrations.Command):
@@ -17,6 +27,8 @@ class Command(makemigrations.Command):
 
     def handle(self, *app_labels: str, message: str | None = None, **options: Any) -> None:
         """Turn the message into a name."""
-        if message:
-            options["name"] = slugify(message).replace("-", "_")
+        if message is not None:
+            options["name"] = Words(slugify(message).replace("-", "_"))
+            if not options["name"]:
+                raise CommandError("The message names a file: say it with ASCII letters or digits.")
         super().handle(*app_labels, **options)
