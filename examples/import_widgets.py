@@ -27,6 +27,8 @@ async def import_widgets(*, owner_id: int, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit("Usage: python -m examples.import_widgets EMAIL NAME [NAME …]")
     email, *names = sys.argv[1:]
     owner = User.objects.get(email=normalize_email(email))
     asyncio.run(import_widgets(owner_id=owner.pk, names=names))

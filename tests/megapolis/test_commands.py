@@ -1,10 +1,15 @@
 """The commands of the project: what is wrong is a sentence."""
 
+import subprocess
+import sys
+
 import pytest
 from django.core.management import CommandError
 
 from megapolis import database
+from megapolis.environment import BASE_DIR
 from tests.conftest import RunCommand
+from tests.processes import development, variables
 
 
 async def execute(sql: bytes) -> None:
@@ -48,3 +53,18 @@ class TestMakeMigrations:
     ) -> None:
         with pytest.raises(CommandError, match="say it with ASCII letters or digits"):
             await run_command("makemigrations", "widgets", "--empty", "--dry-run", "-m", message)
+
+
+class TestImportWidgets:
+    @pytest.mark.parametrize("arguments", [(), ("ada@example.com",)])
+    def test_says_how_it_is_called(self, pool: None, arguments: tuple[str, ...]) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "examples.import_widgets", *arguments],
+            cwd=BASE_DIR,
+            env=variables(development()),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith("Usage: python -m examples.import_widgets EMAIL NAME")
