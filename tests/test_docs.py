@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -116,39 +115,60 @@ class TestLinks:
             assert ((DOCS / page).parent / target).exists(), target
 
 
-class TestTypeScript:
-    """With the packages of npm's registry, and no lock file, which would name its address."""
+class Npm:
+    """A folder of npm's, without a lock file, which would name the address of the registry."""
 
-    @pytest.fixture
-    def npm(self, tmp_path: Path) -> Any:
+    def __init__(self, folder: Path) -> None:
         options = {"audit": "false", "fund": "false", "package_lock": "false"}
         given = {name: value for name, value in os.environ.items() if name.startswith("npm_")}
-        variables = {f"npm_config_{name}": value for name, value in options.items()} | given
-        variables |= {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+        self.folder = folder
+        self.variables = {f"npm_config_{name}": value for name, value in options.items()} | given
+        self.variables |= {"HOME": str(folder), "PATH": os.environ["PATH"]}
 
-        def run(script: str) -> "subprocess.CompletedProcess[str]":
-            return subprocess.run(
-                ["sh", "-ec", script],
-                cwd=tmp_path,
-                env=variables,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+    def run(self, script: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            ["sh", "-ec", script],
+            cwd=self.folder,
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
+    def succeed(self, script: str) -> None:
+        done = self.run(script)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+class TestTypeScript:
+    """The client, with the packages of npm's registry."""
+
+    *PREPARE, CHECK = (block.text for block in blocks("clients.md") if block.language == "sh")
+    (CLIENT,) = (block.text for block in blocks("clients.md") if block.language == "ts")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def npm(cls, tmp_path_factory: pytest.TempPathFactory) -> Npm:
+        npm = Npm(tmp_path_factory.mktemp("client"))
         if not shutil.which("npm"):
             pytest.skip("Node is not installed: the TypeScript client is not checked.")
-        if run("npm ping --fetch-retries=0 --fetch-timeout=5000").returncode:
+        if npm.run("npm ping --fetch-retries=0 --fetch-timeout=5000").returncode:
             pytest.skip("npm's registry is out of reach: the TypeScript client is not checked.")
-        return run
+        shutil.copy(DOCS / "openapi.json", npm.folder)
+        (npm.folder / "client.ts").write_text(cls.CLIENT)
+        for script in cls.PREPARE:
+            npm.succeed(script)
+        return npm
 
-    def test_is_generated_and_type_checked(self, npm: Any, tmp_path: Path) -> None:
-        scripts = [block.text for block in blocks("clients.md") if block.language == "sh"]
-        (client,) = (block.text for block in blocks("clients.md") if block.language == "ts")
-        shutil.copy(DOCS / "openapi.json", tmp_path)
-        (tmp_path / "client.ts").write_text(client)
-        for script in scripts:
-            done = npm(script)
-            assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        (tmp_path / "client.ts").write_text(client.replace("data.name", "data.nmae"))
-        assert "'nmae' does not exist" in npm(scripts[-1]).stdout
+    def test_is_generated_and_type_checked(self, npm: Npm) -> None:
+        npm.succeed(self.CHECK)
+        (npm.folder / "wrong.ts").write_text(self.CLIENT.replace("data.name", "data.nmae"))
+        assert "'nmae' does not exist" in npm.run(self.CHECK.replace("client", "wrong")).stdout
+
+    def test_exchanges_when_it_must_and_for_whom_it_must(self, npm: Npm) -> None:
+        npm.succeed(self.CHECK.replace("--noEmit", "--outDir built"))
+        supabase = "data:text/javascript,export const createClient = () => globalThis.supabase"
+        client = (npm.folder / "built" / "client.js").read_text()
+        (npm.folder / "client.mjs").write_text(client.replace("@supabase/supabase-js", supabase))
+        shutil.copy(BASE_DIR / "tests" / "client.mjs", npm.folder / "scenarios.mjs")
+        npm.succeed("node scenarios.mjs")
