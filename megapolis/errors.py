@@ -9,11 +9,11 @@
     ├── PayloadTooLarge        413
     ├── UnsupportedMediaType   415
     ├── UnprocessableContent   422
-    ├── TooManyRequests        429  with Retry-After
     └── ServiceUnavailable     503  with Retry-After
 
 A feature declares its own errors beside the service that raises them, as subclasses with a
 ``detail`` of their own. `megapolis.exception_handler` answers them, and whatever else is raised.
+A 429 comes from one of Ninja's throttles, such as `accounts.throttle`.
 """
 
 from collections.abc import Mapping
@@ -105,16 +105,6 @@ class UnprocessableContent(ApiError):
 
     status = 422
     detail = "Invalid input"
-
-
-class TooManyRequests(ApiError):
-    """The client is over its limit; ``retry_after`` is in seconds."""
-
-    status = 429
-    detail = "Too many requests"
-
-    def __init__(self, detail: str | None = None, *, retry_after: int = 1):
-        super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 
 class ServiceUnavailable(ApiError):
