@@ -4,8 +4,9 @@
 
     environment.DATABASE_URL
 
-Nothing else reads the process environment. A `.env` file in the checkout is read too, unless
-ENVIRONMENT is `test`; the process environment wins over it. An empty variable counts as unset.
+Nothing else reads the process environment. A `.env` file in the checkout is read too, unless the
+process has ENVIRONMENT=test; the process environment wins over it, with an empty variable, too,
+which counts as unset.
 All that is wrong is named at once in one `ImproperlyConfigured`, never with a value.
 """
 
@@ -22,7 +23,7 @@ read = Reader(dotenv.gather(os.environ, BASE_DIR / ".env"))
 
 ENVIRONMENT: Final = read.environment(
     "ENVIRONMENT",
-    "development, test or production; anything else counts as production.",
+    "development, test or production (default production); anything else is refused.",
 )
 
 SECRET_KEY: Final = read.secret(

@@ -25,6 +25,12 @@ class TestGather:
         dotenv.gather(os.environ, file)
         assert "MEGAPOLIS_UNHEARD_OF" not in os.environ
 
+    def test_reads_the_file_in_production_too(self, file: Path) -> None:
+        file.write_text("ENVIRONMENT=development\nONLY=file\n")
+        assert dotenv.gather({}, file)["ENVIRONMENT"] == "development"
+        gathered = dotenv.gather({"ENVIRONMENT": "production"}, file)
+        assert gathered == {"ENVIRONMENT": "production", "ONLY": "file"}
+
     def test_ignores_the_file_in_tests(self, file: Path) -> None:
         file.write_text("SECRET_KEY=file\n")
         assert "SECRET_KEY" not in dotenv.gather({"ENVIRONMENT": "test"}, file)

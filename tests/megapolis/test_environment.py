@@ -67,7 +67,7 @@ class TestEnvironmentName:
         assert load(PRODUCTION, ENVIRONMENT="").ENVIRONMENT == "production"
 
     @pytest.mark.parametrize("name", ["Development", "prod", "testing", "dev"])
-    def test_counts_as_production_when_misspelt(self, problems: Any, name: str) -> None:
+    def test_is_refused_when_misspelt(self, problems: Any, name: str) -> None:
         found = problems({"ENVIRONMENT": name})
         assert found[0] == "ENVIRONMENT must be development, test or production"
         assert "DATABASE_URL is missing" in found
