@@ -102,7 +102,7 @@ TRUSTED_PROXIES: Final = read.networks(
 )
 ADMIN_ENABLED: Final = read.boolean(
     "ADMIN_ENABLED",
-    "Serve the admin and its static files (default true).",
+    "Serve the admin (default true); /static/ is served in any case.",
     default=True,
 )
 API_DOCS_ENABLED: Final = read.boolean(
