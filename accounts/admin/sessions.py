@@ -11,6 +11,7 @@ from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from accounts.admin.rights import may_manage
 from accounts.models import ApiSession, User, normalize_email
 from megapolis.admin import Confirmation, StaffAdmin
 
@@ -100,7 +101,7 @@ class ApiSessionAdmin(ReadOnly, StaffAdmin):
         return request.user.has_perm("accounts.change_apisession")
 
     def may_act_on(self, request: HttpRequest, row: Any) -> bool:
-        return self.has_end_permission(request)
+        return self.has_end_permission(request) and may_manage(request, row.user)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html_join
 
+from accounts.admin.rights import is_superuser, may_manage
 from accounts.admin.sessions import EVERYWHERE, SessionInline, end, find_users
 from accounts.forms import EmailField, UserAddForm
 from accounts.models import ApiSession, User
@@ -94,15 +95,15 @@ class UserAdmin(StaffAdmin, BaseUserAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         """Rights are given by superusers, and the email of a Supabase user by Supabase."""
-        rights = () if _is_superuser(request) else RIGHTS
+        rights = () if is_superuser(request) else RIGHTS
         email = ("email",) if obj and obj.supabase_id else ()
         return (*self.readonly_fields, *rights, *email)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and _may_manage(request, obj)
+        return super().has_change_permission(request, obj) and may_manage(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        allowed = super().has_delete_permission(request, obj) and _may_manage(request, obj)
+        allowed = super().has_delete_permission(request, obj) and may_manage(request, obj)
         return allowed and obj != request.user
 
     def may_act_on(self, request: HttpRequest, row: User) -> bool:
@@ -168,16 +169,6 @@ class UserAdmin(StaffAdmin, BaseUserAdmin):
 
     def _is_shown(self, field: Any) -> bool:
         return self.admin_site.is_registered(field.related_model)
-
-
-def _is_superuser(request: HttpRequest) -> bool:
-    return bool(getattr(request.user, "is_superuser", False))
-
-
-def _may_manage(request: HttpRequest, user: User | None) -> bool:
-    if _is_superuser(request) or user is None:
-        return True
-    return not (user.is_staff or user.is_superuser)
 
 
 def _set_active(users: QuerySet[User], *, to: bool) -> None:

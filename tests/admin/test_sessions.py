@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from accounts.models import ApiSession
 from tests import factories
-from tests.admin.conftest import MakeStaff, SignIn, Staff
+from tests.admin.conftest import MakeStaff, SignIn, Staff, orm
 
 SESSIONS = "/admin/accounts/apisession/"
 
@@ -41,6 +42,24 @@ class TestSessions:
         page = (await superuser.get(f"{SESSIONS}?q=Ada")).text
         assert f"{SESSIONS}{sessions[0].id}/change/" in page
         assert f"{SESSIONS}{sessions[1].id}/change/" not in page
+
+    async def test_of_staff_are_ended_by_superusers_alone(
+        self, make_staff: MakeStaff, sign_in: SignIn, user: Any
+    ) -> None:
+        await make_staff("ada@example.com", "view_apisession", "change_apisession")
+        staff = await sign_in("ada@example.com")
+        others = [
+            await make_staff("bea@example.com"),
+            await make_staff("root@example.com", superuser=True),
+            user,
+        ]
+        ids = [(await factories.make_session(other)).id for other in others]
+        response = await staff.post(
+            SESSIONS, action="end_selected", _selected_action=[*map(str, ids)], confirmed="yes"
+        )
+        assert "Left alone, because you may not do that: 2 API sessions." in response.text
+        ended = await orm(lambda: [*ApiSession.objects.exclude(revoked_at=None)])
+        assert [session.pk for session in ended] == ids[2:]
 
     async def test_can_be_seen_without_the_right_to_end_them(
         self, make_staff: MakeStaff, sign_in: SignIn, user: Any, client: Any
