@@ -13,6 +13,8 @@ from time import monotonic
 from django.http import HttpRequest
 from ninja.throttling import BaseThrottle
 
+UNKNOWN = "unknown"
+"""The one client that all are whose address is none, for it may be anything, and of any length."""
 ADDRESSES = 10_000
 """How many addresses are remembered; the one unseen for the longest is forgotten first."""
 
@@ -59,7 +61,7 @@ def client_network(address: str) -> str:
     try:
         parsed = ip_address(address)
     except ValueError:
-        return address
+        return UNKNOWN
     if isinstance(parsed, IPv4Address):
         return str(parsed)
     if parsed.ipv4_mapped:

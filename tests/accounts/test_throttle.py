@@ -111,6 +111,10 @@ class TestAddressThrottle:
         assert answers == [True] * 10 + [False]
         assert allows(ten, "2001:db8:0:2::1")
 
+    def test_counts_all_whose_address_is_none_as_one_client(self, ten: AddressThrottle) -> None:
+        answers = [allows(ten, f"nobody {number}") for number in range(11)]
+        assert answers == [True] * 10 + [False]
+
     def test_believes_no_header(self, ten: AddressThrottle) -> None:
         answers = [
             allows(ten, HTTP_X_FORWARDED_FOR=f"192.0.2.{number}", HTTP_X_REAL_IP=f"{number}")
@@ -155,8 +159,10 @@ class TestClientNetwork:
             ("2001:DB8:1:2::", "2001:db8:1:2::/64"),
             ("fe80::1%eth0", "fe80::/64"),
             ("::1", "::/64"),
-            ("", ""),
-            ("unix", "unix"),
+            ("", "unknown"),
+            ("unix", "unknown"),
+            ("1" * 65536, "unknown"),
+            ("fe80::1%" + "x" * 65536, "fe80::/64"),
         ],
     )
     def test_of_an_address(self, address: str, client: str) -> None:

@@ -114,6 +114,15 @@ class TestTheLimit:
             assert (await Staff(http).sign_in("ada@example.com")).url.path == "/admin/"
         assert (await visitor.sign_in("bea@example.com")).url.path == "/admin/"
 
+    @pytest.mark.parametrize("address", ["", "x" * 65, "1" * 65536])
+    async def test_takes_all_whose_address_is_none_for_one_client(
+        self, address: str, visitor: Staff, application: Any
+    ) -> None:
+        transport = httpx.ASGITransport(application, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+            assert WRONG in (await Staff(http).sign_in("ada@example.com", "guess")).text
+        assert (await orm(SignInAttempt.objects.get)).client == "unknown"
+
     async def test_forgets_failures_after_a_success(
         self, make_staff: MakeStaff, visitor: Staff
     ) -> None:
