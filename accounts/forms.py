@@ -51,7 +51,9 @@ class SignInForm(AdminAuthenticationForm):
         address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
         if not sign_in.begin_attempt(address=address, email=email):
             raise ValidationError(
-                "Too many attempts. Please wait a quarter of an hour.", code=TOO_MANY_ATTEMPTS
+                "Too many attempts. Please wait a quarter of an hour.",
+                code=TOO_MANY_ATTEMPTS,
+                params={"retry_after": int(sign_in.WINDOW.total_seconds())},
             )
         cleaned = super().clean()
         sign_in.forget_attempts(address=address, email=email)

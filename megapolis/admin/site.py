@@ -12,7 +12,10 @@ from megapolis.admin import dashboard
 from megapolis.admin.log import LogEntryAdmin
 
 TOO_MANY_ATTEMPTS = "too_many_attempts"
-"""The code of the sign-in form's error that makes the answer a 429."""
+"""The code of the sign-in form's error that makes the answer a 429.
+
+Its parameter `retry_after` is the seconds to wait.
+"""
 
 
 class StaffSite(AdminSite):
@@ -41,6 +44,10 @@ class StaffSite(AdminSite):
         """Show or judge the sign-in form; 429 where it was filled in too often."""
         response = super().login(request, extra_context)
         form = (getattr(response, "context_data", None) or {}).get("form")
-        if form is not None and form.is_bound and form.has_error("__all__", TOO_MANY_ATTEMPTS):
-            response.status_code = 429
+        if form is None or not form.is_bound:
+            return response
+        for error in form.non_field_errors().as_data():
+            if error.code == TOO_MANY_ATTEMPTS:
+                response.status_code = 429
+                response.headers["Retry-After"] = str(error.params["retry_after"])
         return response

@@ -97,6 +97,7 @@ class TestTheLimit:
         response = await visitor.sign_in("ada@example.com")
         assert response.status_code == 429
         assert TOO_MANY in response.text
+        assert response.headers["retry-after"] == str(15 * 60)
 
     async def test_treats_an_account_that_does_not_exist_alike(self, visitor: Staff) -> None:
         answers = [await visitor.sign_in("nobody@example.com", "x") for _ in range(PER_ACCOUNT + 1)]
