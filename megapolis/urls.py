@@ -62,3 +62,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", api.urls),
     *([path("admin/", admin.site.urls)] if environment.ADMIN_ENABLED else []),
 ]
+
+handler500 = "megapolis.admin.outage.server_error"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from megapolis import environment
-from tests.admin.conftest import Staff
+from tests.admin.conftest import MakeStaff, Staff
 
 type Answer = tuple[int, dict[str, str], str]
 
@@ -157,6 +157,27 @@ class TestErrors:
         assert response.headers["retry-after"] == "5"
         assert "The database is away" in response.text
         assert "Traceback" not in "".join(log)
+
+    async def test_so_is_one_that_begins_before_the_session_is_saved(
+        self, make_staff: MakeStaff, visitor: Staff, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from django.contrib.sessions.backends.db import SessionStore
+        from django.db import OperationalError
+
+        save = SessionStore.save
+
+        def refuse(self: Any, must_create: bool = False) -> None:
+            if not must_create:
+                raise OperationalError("connection refused")
+            save(self, must_create)
+
+        await make_staff("ada@example.com")
+        monkeypatch.setattr(SessionStore, "save", refuse)
+        response = await visitor.sign_in("ada@example.com")
+        assert response.status_code == 503
+        assert response.headers["retry-after"] == "5"
+        assert "The database is away" in response.text
+        assert "sessionid" not in visitor.http.cookies
 
     async def test_a_broken_view_is_a_page_and_a_traceback_in_the_log(
         self, superuser: Staff, log: list[str], monkeypatch: pytest.MonkeyPatch
