@@ -3,8 +3,20 @@
 from datetime import datetime
 
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import BigIntegerField, BooleanField, F, Func, IntegerField, Q
-from django.db.models.functions import Now
+from django.db.models import (
+    BigIntegerField,
+    BooleanField,
+    EmailField,
+    F,
+    Func,
+    IntegerField,
+    Q,
+    Subquery,
+    UUIDField,
+    Value,
+)
+from django.db.models.functions import Coalesce, Now
+from django.db.models.lookups import Exact
 from pydantic import BaseModel
 
 from accounts.models import ApiSession, User
@@ -53,11 +65,22 @@ find_current_users = Statement(
 
 find_user = Statement(User.objects.filter(pk=Param("id")), row=UserResponse)
 
+_unchanged = User.objects.filter(
+    Exact(Coalesce("email", Value("")), Coalesce(Param("email", EmailField()), Value(""))),
+    supabase_id=Param("supabase_id", UUIDField()),
+)
+
 put_user = Insert(
     User,
-    {"supabase_id": Param("supabase_id"), "email": Param("email"), "last_seen_at": Now()},
+    {
+        "supabase_id": Param("supabase_id"),
+        "email": Param("email"),
+        "last_seen_at": Now(),
+        # To be seen is not to be updated, to have another email is.
+        "updated_at": Coalesce(Subquery(_unchanged.values("updated_at")), Now()),
+    },
     unique=("supabase_id",),
-    update=("email", "last_seen_at"),
+    update=("email", "last_seen_at", "updated_at"),
     row=ExchangedUser,
 )
 

@@ -51,6 +51,16 @@ class TestToken:
 
         assert await rows(USERS) == [("ada@example.com", True)]
 
+    async def test_says_when_it_made_the_user_staff(self, run_command: RunCommand) -> None:
+        await run_command("token", "ada@example.com")
+        await rows("UPDATE accounts_user SET updated_at = 'epoch' RETURNING id")
+        updated = "SELECT updated_at > 'epoch' FROM accounts_user"
+        await run_command("token", "ada@example.com")
+        assert await rows(updated) == [(False,)]
+        await run_command("token", "ada@example.com", "--staff")
+
+        assert await rows(updated) == [(True,)]
+
     async def test_gives_the_user_no_password(self, run_command: RunCommand) -> None:
         await run_command("token", "ada@example.com")
 

@@ -78,6 +78,21 @@ class TestKnownUser:
 
         assert await rows(USERS) == [(sub, stored)]
 
+    @pytest.mark.parametrize("email", ["ada@example.com", ""])
+    async def test_is_updated_by_another_email_and_not_by_being_seen(
+        self, exchange: Exchange, project: FakeSupabase, email: str
+    ) -> None:
+        sub = str(uuid4())
+        await exchange(project.token(sub=sub, email=email))
+        await rows(
+            "UPDATE accounts_user SET updated_at = 'epoch', last_seen_at = 'epoch' RETURNING id"
+        )
+        dates = "SELECT updated_at > 'epoch', last_seen_at > 'epoch' FROM accounts_user"
+        await exchange(project.token(sub=sub, email=email))
+        assert await rows(dates) == [(False, True)]
+        await exchange(project.token(sub=sub, email="countess@example.com"))
+        assert await rows(dates) == [(True, True)]
+
     async def test_keeps_one_session_for_one_of_supabase(
         self, exchange: Exchange, project: FakeSupabase
     ) -> None:

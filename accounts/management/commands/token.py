@@ -29,7 +29,7 @@ class Command(BaseCommand):
             raise CommandError("The user is deactivated.")
         if staff and not user.is_staff:
             user.is_staff = True
-            user.save(update_fields=["is_staff"])
+            user.save(update_fields=["is_staff", "updated_at"])
         session = ApiSession.objects.create(user=user, expires_at=tokens.expiry())
         token = tokens.issue(
             user_id=user.pk,
