@@ -39,7 +39,9 @@ def end(sessions: QuerySet[ApiSession]) -> None:
 
 
 def state_of(session: ApiSession) -> str:
-    """Return whether the session's token is accepted, in a word."""
+    """Return whether the session's token is accepted, in a word. A form may name none."""
+    if session.pk is None:
+        return ""
     if session.revoked_at:
         return "ended"
     return "active" if session.expires_at > timezone.now() else "expired"

@@ -1,11 +1,17 @@
 """What every list and form of the admin has in common."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import SOURCE_MODEL_VAR
+from django.contrib.admin.utils import NotRelationField, get_fields_from_path
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.core.exceptions import BadRequest, FieldDoesNotExist, ValidationError
 from django.core.paginator import Paginator
 from django.db import IntegrityError
-from django.db.models import QuerySet
+from django.db.models import Field, ForeignKey, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
@@ -21,6 +27,9 @@ else:
 
 LISTED = 10_000
 """Rows of a list that can be paged through: the last page costs an OFFSET of as many rows."""
+
+COMPARISONS = {"exact", "isnull", "gte", "lt"}
+"""With what the filters of lists compare. Others read whole tables, or fail on what they get."""
 
 
 class BoundedPaginator(BasePaginator):
@@ -42,6 +51,15 @@ class BoundedPaginator(BasePaginator):
         return rows[: LISTED + 1].count()
 
 
+class KeySelect(AutocompleteSelect):
+    """Shows nothing as selected where what was sent is no key, on which Django's would fail."""
+
+    def optgroups(self, name: str, value: Sequence[str], attr: Any = None) -> Any:
+        """Return the options that are selected."""
+        keys = [key for key in value if _is_value(self.field.target_field, key)]
+        return super().optgroups(name, keys, attr)
+
+
 class StaffAdmin(ConfirmedActions, ModelAdmin):
     """The base of every model's admin. The newest rows come first."""
 
@@ -60,8 +78,19 @@ class StaffAdmin(ConfirmedActions, ModelAdmin):
     ordering: ClassVar[tuple[str, ...]] = ("-id",)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Refuse what PostgreSQL cannot compare with."""
-        return "\x00" not in value and super().lookup_allowed(lookup, value, request)
+        """Refuse lookups for which nothing in the admin asks."""
+        path, is_compared, comparison = lookup.rpartition("__")
+        if is_compared and not (comparison in COMPARISONS and self._has_field(path)):
+            return False
+        return super().lookup_allowed(lookup, value, request)
+
+    def formfield_for_foreignkey(
+        self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        """Let a field with autocompletion bear any value."""
+        if db_field.name in self.get_autocomplete_fields(request):
+            kwargs["widget"] = KeySelect(db_field, self.admin_site, using=kwargs.get("using"))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -85,12 +114,40 @@ class StaffAdmin(ConfirmedActions, ModelAdmin):
             messages.error(request, text)
             return HttpResponseRedirect(request.get_full_path())
 
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Forget from which model a popup came: Django believes it, for groups of choices alone."""
+        form = request.POST.copy()
+        form.pop(SOURCE_MODEL_VAR, None)
+        request.POST = form  # type: ignore[assignment] # as Django itself does
+        return super().response_add(request, obj, post_url_continue)
+
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        """Refuse an action on more rows than can be paged through."""
+        """Refuse an action on more rows than can be paged through, or on what are no rows."""
+        if not all(
+            _is_value(self.opts.pk, key) for key in request.POST.getlist(ACTION_CHECKBOX_NAME)
+        ):
+            raise BadRequest("What is selected is no row")
         across = request.POST.get("select_across") == "1"
         if across and queryset[LISTED : LISTED + 1].exists():
             messages.error(request, f"That is more than {LISTED:,} rows: filter the list first.")
             return None
         return super().response_action(request, queryset, *args, **kwargs)
+
+    def _has_field(self, path: str) -> bool:
+        try:
+            get_fields_from_path(self.model, path)
+        except (FieldDoesNotExist, NotRelationField):
+            return False
+        return True
+
+
+def _is_value(field: "Field[Any, Any]", value: str) -> bool:
+    try:
+        field.to_python(value)
+    except ValidationError:
+        return False
+    return True

@@ -4,6 +4,8 @@ from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.views.autocomplete import AutocompleteJsonView
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
@@ -16,6 +18,17 @@ TOO_MANY_ATTEMPTS = "too_many_attempts"
 
 Its parameter `retry_after` is the seconds to wait.
 """
+
+
+class Autocomplete(AutocompleteJsonView):
+    """Searches for what a field may refer to."""
+
+    def process_request(self, request: HttpRequest) -> Any:
+        """Refuse the other end of a relation, which is no field of a form."""
+        found = super().process_request(request)
+        if found[2].auto_created:
+            raise PermissionDenied
+        return found
 
 
 class StaffSite(AdminSite):
@@ -37,6 +50,10 @@ class StaffSite(AdminSite):
         """Show the first page."""
         panels = dashboard.panels(self, request)
         return super().index(request, {"panels": panels, **(extra_context or {})})
+
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
+        """Answer a field that completes what is typed."""
+        return Autocomplete.as_view(admin_site=self)(request)  # type: ignore[return-value] # JSON
 
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
