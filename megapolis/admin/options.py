@@ -12,6 +12,7 @@ from django.core.exceptions import BadRequest, FieldDoesNotExist, ValidationErro
 from django.core.paginator import Paginator
 from django.db import IntegrityError
 from django.db.models import Field, ForeignKey, QuerySet
+from django.forms import BooleanField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
@@ -131,7 +132,7 @@ class StaffAdmin(ConfirmedActions, ModelAdmin):
             _is_value(self.opts.pk, key) for key in request.POST.getlist(ACTION_CHECKBOX_NAME)
         ):
             raise BadRequest("What is selected is no row")
-        across = request.POST.get("select_across") == "1"
+        across = BooleanField().to_python(request.POST.get("select_across"))  # as Django does
         if across and queryset[LISTED : LISTED + 1].exists():
             messages.error(request, f"That is more than {LISTED:,} rows: filter the list first.")
             return None

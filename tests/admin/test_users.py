@@ -229,8 +229,9 @@ class TestActions:
         )
         assert await orm(User.objects.filter(is_active=False).count) == 60
 
+    @pytest.mark.parametrize("across", ["1", "2", "true"])
     async def test_more_than_can_be_paged_through_is_refused(
-        self, superuser: Staff, user: Any, monkeypatch: pytest.MonkeyPatch
+        self, across: str, superuser: Staff, user: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from megapolis.admin import options
 
@@ -238,7 +239,7 @@ class TestActions:
         response = await superuser.post(
             USERS,
             action="deactivate",
-            select_across="1",
+            select_across=across,
             _selected_action=["1"],
             confirmed="yes",
         )
