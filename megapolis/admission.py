@@ -43,7 +43,7 @@ class Admission:
 
     def has_room(self) -> bool:
         """Whether an overload is over, and not only for the moment."""
-        return self.in_flight < self.limit // 2
+        return self.in_flight <= self.limit // 2
 
     def refuses(self, headers: Headers) -> bool:
         """Whether a request with these headers is not to be worked on."""

@@ -33,9 +33,9 @@ STAFF_PATHS = ("/admin/", "/static/") if environment.ADMIN_ENABLED else ("/stati
 
 
 def limit_statements(connection: Any, **_: object) -> None:
-    """Have PostgreSQL give up what takes too long for staff, as it does for the pool."""
+    """Have PostgreSQL give up what takes too long on Django's connections, as on the pool's."""
     if environment.DATABASE_PREPARED_STATEMENTS:  # A pooler would hand the setting to others.
-        milliseconds = limits.STAFF_STATEMENT_TIMEOUT * 1000
+        milliseconds = limits.STATEMENT_TIMEOUT * 1000
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('statement_timeout', %s, false)", [str(milliseconds)])
 
@@ -71,7 +71,7 @@ async def serve_staff(scope: Scope, receive: Receive, send: Send) -> None:
     except ApiError as exc:
         await plain_problem(exc.status, exc.detail, exc.headers)(send)
         return
-    is_file = scope["path"].startswith("/static/")
+    is_file = f"{scope['path']}/".startswith("/static/")
     door = admission.static if is_file else admission.staff
     if door.refuses(scope["headers"]):
         await door.refusal(scope["headers"])(send)

@@ -47,7 +47,10 @@ KNOWN_HOSTS = 100
 
 
 class TooSlow(ServiceUnavailable):
-    """The view was stopped, and its transaction, if one was open, is undone."""
+    """The view was stopped, and a transaction of `megapolis.database` that was open is undone.
+
+    What runs in a thread goes on to its end.
+    """
 
     detail = "This takes too long now"
 
@@ -86,7 +89,8 @@ class NativeHandler(ASGIHandler):
                 request = await receive_request(scope, receive, limit=limit)
             except RequestAborted:
                 return
-            if self.admission.in_flight >= self.admission.limit:  # Others came while the body did.
+            is_full = self.admission.in_flight >= self.admission.limit  # Others came meanwhile.
+            if is_full and request.early_error is None:
                 await self.admission.refusal(scope["headers"])(send)
                 return
             if request.script_name:

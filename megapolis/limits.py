@@ -22,8 +22,8 @@ BODY_MAX_BYTES: Final = read.integer(
 )
 BODIES_MAX_BYTES: Final = read.integer(
     "BODIES_MAX_BYTES",
-    "Bytes of large bodies that a worker holds while they come in "
-    "(1048576 to 10737418240, default 67108864). 64 of the largest at once.",
+    "Bytes beyond the first 64 KiB of each body that a worker holds while they come in "
+    "(1048576 to 10737418240, default 67108864). 68 of the largest at once.",
     default=64 * 1024 * 1024,
     minimum=1024 * 1024,
     maximum=10 * 1024**3,
@@ -121,8 +121,8 @@ DATABASE_CONNECT_TIMEOUT: Final = read.integer(
 )
 DATABASE_SILENCE: Final = read.integer(
     "DATABASE_SILENCE",
-    "Seconds without a sign of life from PostgreSQL after which a connection counts as lost "
-    "(2 to 3600, default 30). Nobody tells of a network that is cut.",
+    "Seconds without a sign of life from the other end after which a connection to PostgreSQL "
+    "counts as lost (2 to 3600, default 30). Nobody tells of a network that is cut.",
     default=30,
     minimum=2,
     maximum=3600,
@@ -160,15 +160,6 @@ STATEMENT_TIMEOUT: Final = read.integer(
     minimum=1,
     maximum=600,
 )
-STAFF_STATEMENT_TIMEOUT: Final = read.integer(
-    "STAFF_STATEMENT_TIMEOUT",
-    "Seconds after which PostgreSQL gives a statement of staff up (1 to 3600, default 30). "
-    "A page takes less than one.",
-    default=30,
-    minimum=1,
-    maximum=3600,
-)
-
 PAGE_SIZE: Final = read.integer(
     "PAGE_SIZE",
     "Items on a page of a list for which no limit was asked (1 to 1000, default 50). 10 KiB.",

@@ -16,7 +16,8 @@ type AsyncView = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 REQUEST_ID_MAX_LENGTH = 64
 CANCELLED = 499
-"""What the log says, as nginx does, of a request whose client did not wait for the answer."""
+"""What the log says, as nginx does, of a request that was cancelled: its client hung up, or the
+process stopped."""
 
 
 def request_context(get_response: AsyncView) -> AsyncView:

@@ -29,9 +29,10 @@ class TooManyBodies(ServiceUnavailable):
 
 
 class Incomplete:
-    """All bodies that are still coming in."""
+    """The bodies that are still coming in."""
 
-    size = 0
+    excess = 0
+    """What all of them have beyond SMALL bytes each."""
 
 
 incomplete: Final = Incomplete()
@@ -70,7 +71,7 @@ async def receive_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
         if name == b"content-length" and _length(value) > limit:
             raise PayloadTooLarge
     chunks: list[bytes] = []
-    size, more = 0, True
+    size, excess, more = 0, 0, True
     try:
         while more:
             message = await receive()
@@ -78,15 +79,16 @@ async def receive_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
                 raise RequestAborted
             chunk = message.get("body", b"")
             size += len(chunk)
-            incomplete.size += len(chunk)
             if size > limit:
                 raise PayloadTooLarge
-            if size > SMALL and incomplete.size > limits.BODIES_MAX_BYTES:
+            before, excess = excess, max(0, size - SMALL)
+            incomplete.excess += excess - before
+            if incomplete.excess > limits.BODIES_MAX_BYTES:
                 raise TooManyBodies
             chunks.append(chunk)
             more = message.get("more_body", False)
     finally:
-        incomplete.size -= size
+        incomplete.excess -= excess
     return b"".join(chunks)
 
 

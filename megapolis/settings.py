@@ -85,7 +85,7 @@ database: dict[str, Any] = (
 # A cursor on the server lasts longer than a transaction pooler lends the connection.
 database["DISABLE_SERVER_SIDE_CURSORS"] = not environment.DATABASE_PREPARED_STATEMENTS
 # Without these the kernel waits two minutes for a server that does not answer, and hours for one
-# that has gone silent. All but the last are in seconds, and the address may say otherwise.
+# that has gone silent. In seconds, the last in milliseconds; the address may say otherwise.
 # https://www.postgresql.org/docs/current/libpq-connect.html
 database["OPTIONS"] = {
     "connect_timeout": limits.DATABASE_CONNECT_TIMEOUT,

@@ -1,4 +1,4 @@
-"""The page that says that the database is away, wherever it was found out."""
+"""The page that says that the database is away or too slow, wherever it was found out."""
 
 import sys
 
@@ -6,6 +6,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views import defaults
+from psycopg.errors import QueryCanceled
 
 from megapolis.logger import logger
 
@@ -17,7 +18,8 @@ def outage_page(request: HttpRequest, exception: BaseException | None) -> HttpRe
     if not isinstance(exception, OperationalError | InterfaceError):
         return None
     logger.error("{} {} failed: {}", request.method, request.path, str(exception).strip())
-    response = render(request, "admin/503.html", status=503)
+    is_slow = isinstance(exception.__cause__, QueryCanceled)
+    response = render(request, "admin/503.html", {"is_slow": is_slow}, status=503)
     response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
 

@@ -179,6 +179,22 @@ class TestErrors:
         assert "The database is away" in response.text
         assert "sessionid" not in visitor.http.cookies
 
+    async def test_a_statement_that_was_given_up_is_no_outage(
+        self, superuser: Staff, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from django.db import connection
+
+        from accounts.admin import UserAdmin
+
+        def sleep(self: Any, request: Any) -> Any:
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = 1; SELECT pg_sleep(60)")
+
+        monkeypatch.setattr(UserAdmin, "get_queryset", sleep)
+        response = await superuser.get("/admin/accounts/user/")
+        assert response.status_code == 503
+        assert "This takes too long" in response.text
+
     async def test_a_broken_view_is_a_page_and_a_traceback_in_the_log(
         self, superuser: Staff, log: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -147,6 +147,22 @@ class TestSlowClients:
             exchange.hang_up()
         await asyncio.gather(*tasks)
 
+    async def test_are_told_first_what_is_wrong_with_their_bodies(
+        self, door: Any, settings: Any
+    ) -> None:
+        settings.API_BODY_MAX_BYTES = 1
+        door = type(door)()
+        door.admission = Admission(1, name="of a test")
+        slow = Exchange("/async", method="POST", body=None)
+        slow.say(b"a", more=True)
+        task = asyncio.create_task(slow.run(door))
+        await asyncio.sleep(0)
+        with door.admission:
+            slow.say(b"b", more=True)
+            await task
+
+        assert (slow.status, slow.headers["Connection"]) == (413, "close")
+
     async def test_do_not_count_while_they_do_not_read(self, door: Any) -> None:
         door.admission = Admission(1, name="of a test")
         slow, has_read = Exchange("/async"), asyncio.Event()

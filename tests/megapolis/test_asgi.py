@@ -121,7 +121,7 @@ class TestConnectionOfStaff:
     def test_gives_up_a_statement_that_takes_too_long(self) -> None:
         with closing(connections["default"].copy()) as connection, connection.cursor() as cursor:
             cursor.execute("SHOW statement_timeout")
-            assert cursor.fetchone() == (f"{limits.STAFF_STATEMENT_TIMEOUT}s",)
+            assert cursor.fetchone() == (f"{limits.STATEMENT_TIMEOUT}s",)
 
     def test_is_told_nothing_behind_a_pooler(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(environment, "DATABASE_PREPARED_STATEMENTS", False)

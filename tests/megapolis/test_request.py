@@ -27,6 +27,14 @@ def limit(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tempfile, name, refuse)
 
 
+@pytest.fixture
+def large_door(door: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The door for bodies of up to 4 SMALL, of which all together may have 2 SMALL too much."""
+    settings.API_BODY_MAX_BYTES = 4 * SMALL
+    monkeypatch.setattr(limits, "BODIES_MAX_BYTES", 2 * SMALL)
+    return type(door)()
+
+
 class TestBody:
     async def test_reaches_the_view_whole(self, door: Any) -> None:
         exchange = Exchange("/async", method="POST", body=None)
@@ -52,28 +60,38 @@ class TestBody:
         assert exchange.headers["X-Request-ID"] == exchange.problem["request_id"]
 
     async def test_is_refused_if_it_is_large_and_so_are_too_many_others(
-        self, door: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+        self, large_door: Any
     ) -> None:
-        settings.API_BODY_MAX_BYTES = 4 * SMALL
-        door = type(door)()
-        monkeypatch.setattr(limits, "BODIES_MAX_BYTES", 2 * SMALL)
-        slow, large, small = (Exchange("/async", method="POST", body=None) for _ in range(3))
-        slow.say(b"a" * SMALL, more=True)
-        task = asyncio.create_task(slow.run(door))
+        slow = [Exchange("/async", method="POST", body=None) for _ in range(2)]
+        for exchange in slow:
+            exchange.say(b"a" * 2 * SMALL, more=True)
+        tasks = [asyncio.create_task(exchange.run(large_door)) for exchange in slow]
         await asyncio.sleep(0)
-        for _ in range(2):
-            large.say(b"b" * SMALL, more=True)
-        small.say(b"c" * SMALL)
 
-        await large.run(door)
-        await small.run(door)
+        large = await Exchange("/async", method="POST", body=b"b" * 2 * SMALL).run(large_door)
+        small = await Exchange("/async", method="POST", body=b"c" * SMALL).run(large_door)
 
         assert (large.status, large.headers["Connection"]) == (503, "close")
         assert large.headers["Retry-After"] == "1"
         assert small.status == 200
-        slow.hang_up()
-        await task
-        assert incomplete.size == 0
+        for exchange in slow:
+            exchange.hang_up()
+        await asyncio.gather(*tasks)
+        assert incomplete.excess == 0
+
+    async def test_is_taken_however_many_small_ones_are_coming_in(self, large_door: Any) -> None:
+        slow = [Exchange("/async", method="POST", body=None) for _ in range(20)]
+        for exchange in slow:
+            exchange.say(b"a" * SMALL, more=True)
+        tasks = [asyncio.create_task(exchange.run(large_door)) for exchange in slow]
+        await asyncio.sleep(0)
+
+        large = await Exchange("/async", method="POST", body=b"b" * 2 * SMALL).run(large_door)
+
+        assert large.status == 200
+        for exchange in slow:
+            exchange.hang_up()
+        await asyncio.gather(*tasks)
 
     async def test_that_grows_too_large_is_refused_as_soon_as_it_is(self, door: Any) -> None:
         exchange = Exchange("/async", method="POST", body=None)

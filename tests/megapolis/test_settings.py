@@ -15,15 +15,15 @@ def test_no_header_is_believed_about_the_scheme_whichever_proxies_are_trusted() 
 
 
 def test_a_database_that_falls_silent_is_given_up_as_the_limits_and_the_address_say() -> None:
-    url = "postgresql://megapolis:password@127.0.0.1:1/megapolis?keepalives_count=7"
+    url = "postgresql://megapolis:password@127.0.0.1:1/megapolis?tcp_user_timeout=5000"
     given = production() | {"DATABASE_URL": url, "DATABASE_SILENCE": "12"}
 
     assert literal_eval(show("DATABASES['default']['OPTIONS']", given)) == {
         "connect_timeout": 3,
         "keepalives_idle": 6,
         "keepalives_interval": 2,
-        "keepalives_count": 7,
-        "tcp_user_timeout": 12_000,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 5000,
     }
 
 
