@@ -17,9 +17,10 @@ import django
 
 django.setup()
 
-from django.core.exceptions import RequestAborted
+from django.core.exceptions import BadRequest, RequestAborted
 from django.core.handlers.asgi import ASGIHandler
 from django.db.backends.signals import connection_created
+from django.http import HttpResponseBadRequest
 
 from accounts import supabase
 from megapolis import admission, database, environment, garbage, health, limits, shutdown
@@ -40,9 +41,20 @@ def limit_statements(connection: Any, **_: object) -> None:
             cursor.execute("SELECT set_config('statement_timeout', %s, false)", [str(milliseconds)])
 
 
+class StaffHandler(ASGIHandler):
+    """Django's own handler, which answers a malformed `Content-Type`, too, instead of failing."""
+
+    def create_request(self, scope: Any, body_file: Any) -> Any:
+        """Make the request, or the answer to one that cannot be made."""
+        try:
+            return super().create_request(scope, body_file)
+        except (BadRequest, ValueError):
+            return None, HttpResponseBadRequest()
+
+
 connection_created.connect(limit_statements)
 api_door = NativeHandler()
-staff_door = ASGIHandler()
+staff_door = StaffHandler()
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from io import BytesIO
 from typing import Any, Final
 
+from django.core import exceptions
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIRequest
 
@@ -56,7 +57,10 @@ async def receive_request(scope: Scope, receive: Receive, *, limit: int) -> Nati
         error = exc
     except UnicodeDecodeError:
         error = BadRequest("The query string is not UTF-8")
-    request = NativeRequest({**scope, "query_string": b""}, BytesIO())
+    except (exceptions.BadRequest, ValueError):
+        error = BadRequest("Content-Type is malformed")
+    headers = [header for header in scope["headers"] if header[0] != b"content-type"]
+    request = NativeRequest({**scope, "query_string": b"", "headers": headers}, BytesIO())
     request.early_error = error
     return request
 

@@ -130,6 +130,20 @@ class TestConnectionOfStaff:
             assert cursor.fetchone() == ("0",)
 
 
+class TestContentType:
+    @pytest.mark.parametrize("value", ["x; charset*=x''%FF", "x; charset*=x''%00"])
+    @pytest.mark.parametrize("path", ["/admin/login/", "/static/x.css", "/widgets/", "/nowhere"])
+    async def test_that_is_malformed_is_a_400_at_every_door(
+        self, db: None, path: str, value: str, log: list[str]
+    ) -> None:
+        headers = {"content-type": value}
+
+        exchange = await Exchange(path, method="POST", headers=headers).run(asgi.application)
+
+        assert exchange.status == 400
+        assert "Traceback" not in "".join(log)
+
+
 class TestWebSocket:
     async def test_is_refused(self) -> None:
         exchange = Exchange("/widgets/")
