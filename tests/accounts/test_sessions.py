@@ -274,7 +274,7 @@ class TestEachRequest:
         assert b"accounts" not in feature
 
     async def test_asks_for_all_who_come_at_once_and_mixes_nobody_up(
-        self, make_client: MakeClient, queries: list[bytes]
+        self, db: None, make_client: MakeClient, queries: list[bytes]
     ) -> None:
         users = [await factories.make_user() for _ in range(20)]
         clients = [await make_client(user) for user in users]
