@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
+from threading import Thread
 
 import pytest
 
@@ -15,6 +16,7 @@ from megapolis import environment, log_file
 from megapolis.log_file import LogFile
 from megapolis.logger import configure_logging, log_access, logger, request_id
 from tests.megapolis.conftest import events
+from tests.waiting import PATIENCE
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
@@ -73,6 +75,40 @@ class TestFiles:
 
         assert '"after"' in (log_folder / "megapolis.2.log").read_text()
         assert [event["message"] for event in events(log_folder)] == ["later"]
+
+    def test_that_cannot_be_rotated_are_written_on(
+        self, log_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(module, "FILE_BYTES", 1)
+        monkeypatch.setattr(log_file, "LOOK_EVERY", 0.0)
+        monkeypatch.setattr(Path, "rename", refuse)
+        configure_logging()
+        logger.info("one")
+        logger.info("two")
+
+        assert [event["message"] for event in events(log_folder)] == ["one", "two"]
+
+    def test_take_a_line_that_comes_while_another_is_written(
+        self, log_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = LogFile(log_folder / "other.log", max_bytes=1_000, kept=1)
+        lines = iter(["inner\n"])
+
+        def look() -> None:
+            for line in lines:
+                file.write(line)
+
+        monkeypatch.setattr(file, "_look_at", 0.0)
+        monkeypatch.setattr(file, "_look", look)
+        writer = Thread(target=file.write, args=("outer\n",), daemon=True)
+        writer.start()
+        writer.join(PATIENCE)
+
+        assert (log_folder / "other.log").read_text() == "inner\nouter\n"
+        file.stop()
 
     def test_are_not_looked_for_at_every_line(self, log_folder: Path) -> None:
         (log_folder / "megapolis.log").rename(log_folder / "megapolis.1.log")
