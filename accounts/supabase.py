@@ -80,7 +80,7 @@ class SupabaseVerifier:
         self._legacy = None
         if url and api_key and not (jwt_secret or allow_unverified):
             # It takes 5 MiB, and 0.15 s that no request should wait for.
-            from accounts.legacy import LegacyTokens  # noqa: PLC0415
+            from accounts.legacy import LegacyTokens  # noqa: PLC0415 - see above
 
             self._legacy = LegacyTokens(url=url, api_key=api_key, http=http, timeout=timeout)
         self._clock = clock

@@ -15,7 +15,7 @@ class MegapolisConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks."""
-        from megapolis import checks  # noqa: F401, PLC0415
+        from megapolis import checks  # noqa: F401, PLC0415 - needs the apps
 
 
 class StaffSiteConfig(admin_apps.AdminConfig):

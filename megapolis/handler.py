@@ -114,6 +114,7 @@ class NativeHandler(ASGIHandler):
                 # Counted neither before nor after this, or slow clients would keep out the others.
                 with self.admission:
                     response = await self._middleware_chain(request)
+                    # As Django's own handler does, with names that its stubs do not have.
                     response._resource_closers.append(request.close)  # type: ignore[attr-defined]
                     response._handler_class = self.__class__  # type: ignore[attr-defined]
                     if response.streaming:  # it is still being made
@@ -139,7 +140,7 @@ class NativeHandler(ASGIHandler):
             for cookie in response.cookies.values()
         ]
         headers += [(name, value) for lower, name, value in self._headers if lower not in given]
-        body = response.content  # type: ignore[attr-defined]
+        body = response.content  # type: ignore[attr-defined] # as it does not stream
         if response.status_code == HTTPStatus.NO_CONTENT:
             headers = [header for header in headers if header[0].lower() != b"content-type"]
         elif b"content-length" not in given:
@@ -186,7 +187,7 @@ class NativeHandler(ASGIHandler):
             else:
                 await sync_to_async(response.close)()
         elif response is not None:
-            for close in response._resource_closers:  # type: ignore[attr-defined]
+            for close in response._resource_closers:  # type: ignore[attr-defined] # not in stubs
                 with suppress(Exception):
                     close()
             response.closed = True

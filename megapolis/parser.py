@@ -44,7 +44,7 @@ def strict_query(view: Callable[..., Any]) -> Callable[..., Any]:
     Ninja ignores the one and takes the last of the other, so that a misspelt filter would find
     everything. A decorator for `NinjaAPI.add_decorator`.
     """
-    operation = view._ninja_operation  # type: ignore[attr-defined]
+    operation = view._ninja_operation  # type: ignore[attr-defined] # Ninja sets it
     models = [model for model in operation.models if model.__ninja_param_source__ == "query"]
     names = {name for model in models for name in model.__ninja_flatten_map__}
     lists = {name for model in models for name in model.__ninja_collection_fields__}

@@ -22,7 +22,7 @@ class PatientProtocol(RefusingProtocol):
     has come in the part that is being taken in."""
     _chunk_bytes = _head_bytes = 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn
         """A connection has as long for its first request as a request has."""
         super().connection_made(transport)
         self._send_deadline = Deadline(self.loop, self._cut)

@@ -34,7 +34,7 @@ class RefusingProtocol(HttpToolsProtocol):
     """Whether what is still to come is dropped: all of it, or the rest of one request."""
     _shed_at = 0.0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn
         """Take note of the connection."""
         super().connection_made(transport)
         self._deadline = Deadline(self.loop, self._cut)

@@ -60,7 +60,8 @@ class EmbeddedServer:
         path = os.fsencode(self.data / ".s.PGSQL.5432")
         if len(path) <= SOCKET_PATH_BYTES and b"," not in path:
             return self.data
-        return Path("/tmp") / f"megapolis-{hashlib.sha256(path).hexdigest()[:16]}"  # noqa: S108
+        name = f"megapolis-{hashlib.sha256(path).hexdigest()[:16]}"
+        return Path("/tmp") / name  # noqa: S108 - made with mode 0700, and its owner is looked at
 
     def start(self) -> str:
         """Start the server, or join the one that runs; returns the folder of its socket.

@@ -25,7 +25,7 @@ class Compiled(NamedTuple):
 def dialect() -> BaseDatabaseWrapper:
     """Return Django's PostgreSQL, which never connects and has no objection to FOR UPDATE."""
     connection = connections["default"].copy()
-    connection.get_autocommit = lambda: False  # type: ignore[method-assign]
+    connection.get_autocommit = lambda: False  # type: ignore[method-assign] # a copy of our own
     return connection
 
 

@@ -71,7 +71,8 @@ class Statement[Row]:
 
     @cached_property
     def _rows(self) -> Callable[..., list[Row]]:
-        return TypeAdapter(list[self.row]).validator.validate_python  # type: ignore[name-defined]
+        rows = list[self.row]  # type: ignore[name-defined] # a type that is known at run time only
+        return TypeAdapter(rows).validator.validate_python
 
     async def _run(self, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         compiled = self.compiled

@@ -48,7 +48,7 @@ class Command(startapp.Command):
         other.add_argument("--singular", help="where it is not the plural without its s")
         other.add_argument("--plural", help="where NAME is the singular")
 
-    def handle(self, **options: Any) -> None:  # type: ignore[override]
+    def handle(self, **options: Any) -> None:  # type: ignore[override] # Django takes args
         """Write it, and say what comes next."""
         self.app_or_project, self.a_or_an = "app", "an"
         names = _names(options["name"], singular=options["singular"], plural=options["plural"])
