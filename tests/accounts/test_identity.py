@@ -41,7 +41,7 @@ def token(**changes: Any) -> Jws:
 
 def without(claim: str) -> Jws:
     whole = token()
-    del whole.claims[claim]
+    whole.claims.pop(claim, None)
     return whole
 
 
@@ -136,6 +136,14 @@ class TestReadIdentity:
         with pytest.raises(MalformedToken):
             read_identity(token(is_anonymous=value), now=NOW)
 
+    @pytest.mark.parametrize(
+        "amr", [None, [], ["password"], [{"method": "password"}, "otp"], [{"method": "anonymous"}]]
+    )
+    def test_accepts_methods_in_every_form(self, amr: object) -> None:
+        methods = token(amr=amr)
+        assert read_identity(methods, now=NOW) == read_identity(without("amr"), now=NOW)
+        refuse_forbidden(methods)
+
     @pytest.mark.parametrize("role", [None, "", 1, ["authenticated"]])
     def test_refuses_a_role_that_is_no_text(self, role: object) -> None:
         with pytest.raises(MalformedToken):
@@ -205,6 +213,10 @@ class TestRefuseForbidden:
             {"client_id": "a"},
             {"client_id": ""},
             {"client_id": None},
+            {"scope": "openid"},
+            {"scope": None},
+            {"amr": ["oauth_provider/authorization_code"]},
+            {"amr": ["totp", {"method": "oauth_provider/authorization_code"}], "aal": "aal2"},
             {"role": "service_role"},
             {"role": "Authenticated"},
         ],
