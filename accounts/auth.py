@@ -13,9 +13,9 @@ from megapolis.batch_loader import BatchLoader
 from megapolis.errors import Unauthorized
 
 
-async def _find_users(session_ids: Sequence[int]) -> dict[int, CurrentUser]:
-    rows = await statements.find_current_users.all(session_ids=session_ids)
-    return {user.session_id: user for user in rows}
+async def _find_users(session_keys: Sequence[str]) -> dict[str, CurrentUser]:
+    rows = await statements.find_current_users.all(session_keys=session_keys)
+    return {user.session_key: user for user in rows}
 
 
 _users_by_session: Final = BatchLoader(_find_users)
@@ -43,7 +43,7 @@ class JWTAuth(AuthBase):
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized
         claims = tokens.read(token)
-        user = await _users_by_session.get(claims.session_id)
+        user = await _users_by_session.get(claims.session_key)
         if user is None or user.id != claims.user_id:
             raise tokens.InvalidToken
         return user

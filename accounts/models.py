@@ -11,7 +11,7 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, Permis
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import UUID4, Now
 
 EMAIL_MAX_LENGTH = 254
 """The longest address that SMTP can carry (RFC 5321, section 4.5.3.1.3)."""
@@ -113,6 +113,11 @@ class ApiSession(models.Model):
     """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="api_sessions", db_index=False)
+    key = models.UUIDField(
+        db_default=UUID4(),
+        editable=False,
+        help_text="What the token names. No other row ever has it.",
+    )
     supabase_session_id = models.UUIDField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     last_seen_at = models.DateTimeField(
@@ -124,6 +129,7 @@ class ApiSession(models.Model):
     class Meta:
         verbose_name = "API session"
         constraints = (
+            models.UniqueConstraint(fields=("key",), name="session_key"),
             models.UniqueConstraint(fields=("user", "supabase_session_id"), name="session_unique"),
         )
 

@@ -18,6 +18,7 @@ class CurrentUser(BaseModel):
     email: str | None
     is_staff: bool
     session_id: int
+    session_key: str
 
 
 class UserResponse(BaseModel):

@@ -54,7 +54,7 @@ async def exchange(*, access_token: str) -> TokenResponse:
     if session.revoked_at:
         raise SessionEnded
     token = tokens.issue(
-        user_id=user.id, email=user.email, session_id=session.id, expires_at=expires_at
+        user_id=user.id, email=user.email, session_key=session.key, expires_at=expires_at
     )
     return TokenResponse(access_token=token, expires_in=int(tokens.LIFETIME.total_seconds()))
 

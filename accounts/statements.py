@@ -1,6 +1,7 @@
 """The SQL of accounts."""
 
 from datetime import datetime
+from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
@@ -12,10 +13,11 @@ from django.db.models import (
     IntegerField,
     Q,
     Subquery,
+    TextField,
     UUIDField,
     Value,
 )
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Cast, Coalesce, Now
 from django.db.models.lookups import Exact
 from pydantic import BaseModel
 
@@ -35,7 +37,7 @@ class ExchangedUser(BaseModel):
 class ExchangedSession(BaseModel):
     """The session row as an exchange leaves it."""
 
-    id: int
+    key: UUID
     revoked_at: datetime | None
 
 
@@ -46,8 +48,8 @@ class RevokedSession(BaseModel):
 
 
 _is_asked_for = Func(
-    F("api_sessions__pk"),
-    Param("session_ids", ArrayField(BigIntegerField())),
+    F("api_sessions__key"),
+    Param("session_keys", ArrayField(UUIDField())),
     arg_joiner=" = ANY(",
     template="%(expressions)s)",
     output_field=BooleanField(),
@@ -59,7 +61,10 @@ find_current_users = Statement(
         is_active=True,
         api_sessions__revoked_at=None,
         api_sessions__expires_at__gt=Now(),
-    ).annotate(session_id=F("api_sessions__pk")),
+    ).annotate(
+        session_id=F("api_sessions__pk"),
+        session_key=Cast("api_sessions__key", TextField()),
+    ),
     row=CurrentUser,
 )
 

@@ -27,6 +27,7 @@ class SessionRow(BaseModel):
     """A session of a test."""
 
     id: int
+    key: UUID
     user_id: int
     expires_at: datetime
 
@@ -81,6 +82,6 @@ async def make_token(user: UserRow, session: SessionRow | None = None) -> str:
     return tokens.issue(
         user_id=user.id,
         email=user.email,
-        session_id=session.id,
+        session_key=session.key,
         expires_at=session.expires_at,
     )

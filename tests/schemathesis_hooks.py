@@ -33,7 +33,7 @@ class FreshStaff:
         user = User.objects.create(is_staff=True)
         session = ApiSession.objects.create(user=user, expires_at=tokens.expiry())
         return tokens.issue(
-            user_id=user.pk, email=None, session_id=session.pk, expires_at=session.expires_at
+            user_id=user.pk, email=None, session_key=session.key, expires_at=session.expires_at
         )
 
     def set(self, case: Any, data: str, context: Any) -> None:

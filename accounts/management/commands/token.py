@@ -34,7 +34,7 @@ class Command(BaseCommand):
         token = tokens.issue(
             user_id=user.pk,
             email=user.email,
-            session_id=session.pk,
+            session_key=session.key,
             expires_at=session.expires_at,
         )
         self.stdout.write(token)

@@ -46,7 +46,9 @@ def id_token(*, audience: str) -> Callable[[FakeSupabase], str]:
 
 def our_own(_: FakeSupabase) -> str:
     expires_at = datetime.now(UTC) + timedelta(days=1)
-    return tokens.issue(user_id=1, email="ada@example.com", session_id=1, expires_at=expires_at)
+    return tokens.issue(
+        user_id=1, email="ada@example.com", session_key=uuid4(), expires_at=expires_at
+    )
 
 
 def with_our_secret(fake: FakeSupabase) -> str:
