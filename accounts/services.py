@@ -32,7 +32,7 @@ class SessionEnded(tokens.InvalidToken):
 
 
 class SessionNotFound(NotFound):
-    """The user has no active session of this id."""
+    """The user has no session of this id, or it was ended before."""
 
     detail = "Session not found"
 
@@ -94,7 +94,10 @@ async def end_current_session(*, user: CurrentUser) -> None:
 
 
 async def end_all_sessions(*, user: CurrentUser) -> None:
-    """End every session of the user, the one of the request too."""
+    """End every session of the user: the one of the request, and those that have expired, too.
+
+    A Supabase session that was never exchanged has no row yet, and may still be exchanged.
+    """
     await statements.revoke_sessions.count(user_id=user.id)
 
 

@@ -102,9 +102,11 @@ put_session = Insert(
     row=ExchangedSession,
 )
 
-_sessions = ApiSession.objects.filter(user=Param("user_id"), revoked_at=None, expires_at__gt=Now())
-_listed = _sessions.order_by("-id").annotate(
-    is_current=Q(pk=Param("session_id", BigIntegerField()))
+_sessions = ApiSession.objects.filter(user=Param("user_id"), revoked_at=None)
+_listed = (
+    _sessions.filter(expires_at__gt=Now())
+    .order_by("-id")
+    .annotate(is_current=Q(pk=Param("session_id", BigIntegerField())))
 )
 
 list_sessions = Statement(_listed, row=SessionResponse, limit=Param("limit", IntegerField()))
@@ -114,6 +116,7 @@ list_sessions_after = Statement(
     limit=Param("limit", IntegerField()),
 )
 
+# Expired ones too: the next exchange of their Supabase session would prolong them.
 revoke_session = Update(_sessions.filter(pk=Param("id")), {"revoked_at": Now()}, row=RevokedSession)
 
 revoke_sessions = Update(_sessions, {"revoked_at": Now()}, row=RevokedSession)
