@@ -70,6 +70,9 @@ class Identity:
     expires_at: int
     """When the access token expires, in seconds since 1970."""
 
+    aal: int = 1
+    """Supabase's authenticator assurance level: 2 after a second factor, otherwise 1."""
+
 
 def read_identity(token: Jws, *, now: float) -> Identity:
     """Judge the claims that every access token of a user has, strictly typed.
@@ -95,6 +98,7 @@ def read_identity(token: Jws, *, now: float) -> Identity:
         session_id=token.uuid("session_id"),
         email=_read_email(token),
         expires_at=int(expires_at),
+        aal=2 if token.claims.get("aal") == "aal2" else 1,
     )
 
 

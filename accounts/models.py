@@ -119,6 +119,12 @@ class ApiSession(models.Model):
         help_text="What the token names. No other row ever has it.",
     )
     supabase_session_id = models.UUIDField(null=True, blank=True)
+    aal = models.SmallIntegerField(
+        "assurance level",
+        db_default=1,
+        editable=False,
+        help_text="2 if the last Supabase token exchanged had a second factor, otherwise 1.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     last_seen_at = models.DateTimeField(
         db_default=Now(), editable=False, help_text="The last exchange."

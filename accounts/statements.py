@@ -32,6 +32,8 @@ class ExchangedUser(BaseModel):
     id: int
     email: str | None
     is_active: bool
+    is_staff: bool
+    is_superuser: bool
 
 
 class ExchangedSession(BaseModel):
@@ -39,6 +41,12 @@ class ExchangedSession(BaseModel):
 
     key: UUID
     revoked_at: datetime | None
+
+
+class LoweredSession(BaseModel):
+    """A session that has lost its second factor."""
+
+    id: int
 
 
 class RevokedSession(BaseModel):
@@ -64,6 +72,7 @@ find_current_users = Statement(
     ).annotate(
         session_id=F("api_sessions__pk"),
         session_key=Cast("api_sessions__key", TextField()),
+        aal=F("api_sessions__aal"),
     ),
     row=CurrentUser,
 )
@@ -94,12 +103,21 @@ put_session = Insert(
     {
         "user": Param("user_id"),
         "supabase_session_id": Param("supabase_session_id"),
+        "aal": Param("aal"),
         "expires_at": Param("expires_at"),
         "last_seen_at": Now(),
     },
     unique=("user", "supabase_session_id"),
-    update=("expires_at", "last_seen_at"),
+    update=("aal", "expires_at", "last_seen_at"),
     row=ExchangedSession,
+)
+
+lower_session = Update(
+    ApiSession.objects.filter(
+        user__supabase_id=Param("supabase_id"), supabase_session_id=Param("supabase_session_id")
+    ),
+    {"aal": 1},
+    row=LoweredSession,
 )
 
 _sessions = ApiSession.objects.filter(user=Param("user_id"), revoked_at=None)

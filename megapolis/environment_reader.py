@@ -77,6 +77,18 @@ class Reader:
             self._problem(name, "may be true only with ENVIRONMENT=development")
         return value
 
+    def choice[Choice: str](
+        self, name: str, description: str, *, choices: tuple[Choice, ...]
+    ) -> Choice:
+        """One of several words; the first is the default."""
+        value = self._text(name, description)
+        for known in choices:
+            if value == known:
+                return known
+        if value:
+            self._problem(name, f"must be one of {', '.join(choices)}")
+        return choices[0]
+
     def integer(
         self, name: str, description: str, *, default: int, minimum: int, maximum: int
     ) -> int:

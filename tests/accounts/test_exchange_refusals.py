@@ -174,6 +174,7 @@ class TestRefusal:
             await statements.put_session.one(
                 user_id=user_id,
                 supabase_session_id=claims["session_id"],
+                aal=1,
                 expires_at=tokens.expiry(),
             )
             context = Context()

@@ -144,6 +144,14 @@ class TestReadIdentity:
         assert read_identity(methods, now=NOW) == read_identity(without("amr"), now=NOW)
         refuse_forbidden(methods)
 
+    @pytest.mark.parametrize(
+        ("aal", "level"),
+        [("aal2", 2), *[(odd, 1) for odd in ("aal1", "aal3", "AAL2", "", None, 2, ["aal2"])]],
+    )
+    def test_counts_one_factor_unless_the_claim_says_two(self, aal: object, level: int) -> None:
+        assert read_identity(token(aal=aal), now=NOW).aal == level
+        assert read_identity(without("aal"), now=NOW).aal == 1
+
     @pytest.mark.parametrize("role", [None, "", 1, ["authenticated"]])
     def test_refuses_a_role_that_is_no_text(self, role: object) -> None:
         with pytest.raises(MalformedToken):

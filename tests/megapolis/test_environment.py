@@ -84,6 +84,7 @@ class TestDefaults:
         assert loaded.CORS_ALLOWED_ORIGINS == ()
         assert loaded.TRUSTED_PROXIES == ()
         assert loaded.SUPABASE_ALLOW_UNVERIFIED is False
+        assert loaded.SUPABASE_REQUIRE_AAL2 == "off"
         assert loaded.ADMIN_ENABLED is True
         assert loaded.ACCESS_LOG is True
         assert loaded.LOG_LEVEL == "INFO"
@@ -110,6 +111,21 @@ class TestDefaults:
 
 
 class TestValues:
+    @pytest.mark.parametrize("value", ["off", "staff", "all"])
+    def test_of_a_choice_are_these_words(self, load: Any, value: str) -> None:
+        assert load(PRODUCTION, SUPABASE_REQUIRE_AAL2=value).SUPABASE_REQUIRE_AAL2 == value
+
+    @pytest.mark.parametrize(
+        "value", ["Staff", "ALL", "on", "true", "1", "0", "false", "none", "stuff", "staff,all"]
+    )
+    @pytest.mark.parametrize("variables", [DEVELOPMENT, TEST, PRODUCTION])
+    def test_of_a_choice_are_refused_when_misspelt(
+        self, problems: Any, value: str, variables: dict[str, str]
+    ) -> None:
+        assert problems(variables, SUPABASE_REQUIRE_AAL2=value) == [
+            "SUPABASE_REQUIRE_AAL2 must be one of off, staff, all"
+        ]
+
     @pytest.mark.parametrize(
         ("given", "meant"),
         [
@@ -287,7 +303,7 @@ class TestExample:
 
     def test_is_complete(self) -> None:
         text = (environment.BASE_DIR / ".env.example").read_text()
-        listed = re.findall(r"^# (.+)\n([A-Z_]+)=", text, re.MULTILINE)
+        listed = re.findall(r"^# (.+)\n([A-Z0-9_]+)=", text, re.MULTILINE)
         assert [(name, description) for description, name in listed] == list(
             environment.VARIABLES.items()
         )

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts import tokens
+from accounts.assurance import required_level
 from accounts.management.users import find_or_create_user
 from accounts.models import ApiSession, User
 
@@ -26,7 +27,9 @@ class Command(BaseCommand):
 
     def handle(self, *, user: str, staff: bool, **options: Any) -> None:
         """Print the token."""
+        _require_no_second_factor(is_staff=staff)
         found = find_or_create_user(user)
+        _require_no_second_factor(is_staff=found.is_staff or found.is_superuser)
         if not found.is_active:
             raise CommandError("The user is deactivated.")
         if staff and not found.is_staff:
@@ -39,6 +42,15 @@ class Command(BaseCommand):
             expires_at=session.expires_at,
         )
         self.stdout.write(token)
+
+
+def _require_no_second_factor(*, is_staff: bool) -> None:
+    """Raise CommandError where each request with the token would be rejected."""
+    if required_level(is_staff=is_staff) > 1:
+        raise CommandError(
+            "SUPABASE_REQUIRE_AAL2 requires a second factor of this user, and a command has none. "
+            "Sign in with Supabase, and exchange the token."
+        )
 
 
 def _promote(user: User) -> None:
