@@ -28,6 +28,15 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunPython(fill, migrations.RunPython.noop),
+        # Checked beforehand, so that the column need not be read again under a lock.
+        migrations.RunSQL(
+            [
+                f"ALTER TABLE {TABLE} DROP CONSTRAINT IF EXISTS session_has_key",
+                f"ALTER TABLE {TABLE} ADD CONSTRAINT session_has_key CHECK (key IS NOT NULL) NOT VALID",
+                f"ALTER TABLE {TABLE} VALIDATE CONSTRAINT session_has_key",
+            ],
+            migrations.RunSQL.noop,
+        ),
         migrations.AlterField(
             model_name="apisession",
             name="key",
@@ -36,6 +45,9 @@ class Migration(migrations.Migration):
                 editable=False,
                 help_text="What the token names. No other row ever has it.",
             ),
+        ),
+        migrations.RunSQL(
+            f"ALTER TABLE {TABLE} DROP CONSTRAINT IF EXISTS session_has_key", migrations.RunSQL.noop
         ),
         migrations.SeparateDatabaseAndState(
             database_operations=[
