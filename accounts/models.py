@@ -13,6 +13,8 @@ from django.core.validators import validate_email
 from django.db import models
 from django.db.models.functions import Now
 
+from accounts.visibility import is_email_shown
+
 EMAIL_MAX_LENGTH = 254
 """The longest address that SMTP can carry (RFC 5321, section 4.5.3.1.3)."""
 
@@ -100,7 +102,11 @@ class User(AbstractBaseUser, PermissionsMixin):
         indexes = (models.Index("created_at", name="user_created"),)
 
     def __str__(self) -> str:
-        return self.email or f"user {self.pk}"
+        return (self.email if is_email_shown(self) else None) or f"user {self.pk}"
+
+    def get_username(self) -> str:
+        """Return what a page of the admin calls the user."""
+        return super().get_username() if is_email_shown(self) else str(self)
 
     def save(self, **options: Any) -> None:
         """Save the user. Whoever becomes staff or a superuser loses the password they had before.

@@ -95,7 +95,9 @@ class UserAdmin(StaffAdmin, BaseUserAdmin):
         """A user who is being added has no sessions."""
         return (SessionInline,) if obj else ()
 
-    def get_form(self, request: HttpRequest, obj: User | None = None, **kwargs: Any) -> Any:
+    def get_form(  # type: ignore[override] # `change` is one of them
+        self, request: HttpRequest, obj: User | None = None, **kwargs: Any
+    ) -> Any:
         """Superusers may give a new user a password."""
         if obj is None and not is_superuser(request):
             kwargs["form"] = UserWithoutPasswordForm
