@@ -138,6 +138,7 @@ CORS_URLS_REGEX = re.compile(r"^/(?!admin/|static/)")
 SECURE_SSL_REDIRECT = False  # TLS ends at the proxy in front, which redirects.
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 SECURE_REFERRER_POLICY = "same-origin"
+SESSION_ENGINE = "megapolis.admin.sessions"
 SESSION_COOKIE_AGE = 12 * 60 * 60
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
