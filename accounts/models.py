@@ -13,8 +13,13 @@ from django.core.validators import validate_email
 from django.db import models
 from django.db.models.functions import UUID4, Now
 
+from accounts.visibility import is_email_shown
+
 EMAIL_MAX_LENGTH = 254
 """The longest address that SMTP can carry (RFC 5321, section 4.5.3.1.3)."""
+
+PROMOTIONS = frozenset({"is_staff", "is_superuser"})
+"""The fields that let a user into the admin, and that let them do everything."""
 
 
 def normalize_email(email: str | None) -> str | None:
@@ -97,7 +102,28 @@ class User(AbstractBaseUser, PermissionsMixin):
         indexes = (models.Index("created_at", name="user_created"),)
 
     def __str__(self) -> str:
-        return self.email or f"user {self.pk}"
+        return (self.email if is_email_shown(self) else None) or f"user {self.pk}"
+
+    def get_username(self) -> str:
+        """Return what a page of the admin calls the user."""
+        return super().get_username() if is_email_shown(self) else str(self)
+
+    def save(self, **options: Any) -> None:
+        """Save the user. Whoever becomes staff or a superuser loses the password they had before.
+
+        Others may know it. Without it, the admin sessions that it opened are over, too. A password
+        that is set in the same save is kept.
+        """
+        fields = options.get("update_fields")
+        if self.pk and (fields is None or PROMOTIONS.intersection(fields)):
+            before = User.objects.filter(pk=self.pk).first()
+            if before and self._is_promoted(before) and self.password == before.password:
+                self.set_unusable_password()
+                options["update_fields"] = fields and {*fields, "password"}
+        super().save(**options)
+
+    def _is_promoted(self, before: "User") -> bool:
+        return any(getattr(self, right) and not getattr(before, right) for right in PROMOTIONS)
 
     def clean(self) -> None:
         """Store the one spelling of the email."""
