@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts import tokens
 from accounts.assurance import required_level
 from accounts.management.users import find_or_create_user
-from accounts.models import ApiSession, User
+from accounts.models import ApiSession
 
 
 class Command(BaseCommand):
@@ -33,7 +33,8 @@ class Command(BaseCommand):
         if not found.is_active:
             raise CommandError("The user is deactivated.")
         if staff and not found.is_staff:
-            _promote(found)
+            found.is_staff = True
+            found.save(update_fields=["is_staff", "updated_at"])
         session = ApiSession.objects.create(user=found, expires_at=tokens.expiry())
         token = tokens.issue(
             user_id=found.pk,
@@ -51,10 +52,3 @@ def _require_no_second_factor(*, is_staff: bool) -> None:
             "SUPABASE_REQUIRE_AAL2 requires a second factor of this user, and a command has none. "
             "Sign in with Supabase, and exchange the token."
         )
-
-
-def _promote(user: User) -> None:
-    """Make the user staff. A password from before may be known to whoever set it."""
-    user.is_staff = True
-    user.set_unusable_password()
-    user.save(update_fields=["is_staff", "password", "updated_at"])
