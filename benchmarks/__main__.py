@@ -58,7 +58,8 @@ def parse() -> argparse.Namespace:
         add = command.add_argument
         add("--rounds", type=int, default=5)
         add("--seconds", type=float, default=5.0, help="of each measurement")
-        add("--warm-up", type=float, default=1.0, help="seconds before each measurement")
+        warm_up = 2.0 if name == "overload" else 1.0
+        add("--warm-up", type=float, default=warm_up, help="seconds before each measurement")
         add("--pool", type=int, help="database connections of the server (default: the usual)")
         add("--widgets", type=int, default=widgets, help="rows in the table")
         add("--placement", choices=("split", "free"), default="split", help="see the README")
@@ -184,7 +185,7 @@ def write_each(
     facts = report.listed(report.environment(conditions))
     sections: list[str] = []
     for section in found:
-        print(section)
+        print(section, end="\n\n", flush=True)
         sections.append(section)
         (options.output / f"{name}.md").write_text("\n\n".join([*sections, facts]) + "\n")
 

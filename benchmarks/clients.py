@@ -25,6 +25,8 @@ class Load:
     clients: int
     seconds: float = 0.0
     """None of them: all connect at once, and each sends one request."""
+    warm_up: float = 0.0
+    """Seconds of the same before anything is counted."""
     rate: float = 0.0
     """Requests per second, whatever the responses. 0: each asks again after each response."""
 

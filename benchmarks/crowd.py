@@ -16,7 +16,6 @@ import uvloop
 
 from benchmarks.clients import LENGTH, Burst, Crowd, Load
 
-WARM_UP = 1.0
 TICK = 0.001
 BURST_LIMIT = 15.0
 """Seconds after which a client that connected in a burst counts as lost."""
@@ -86,7 +85,7 @@ async def run_closed(load: Load) -> Outcome:
     crowd = Crowd(load)
     await crowd.connect_all()
     crowd.ask_again()
-    await asyncio.sleep(WARM_UP)
+    await asyncio.sleep(load.warm_up)
     with Meter(crowd) as meter:
         await asyncio.sleep(load.seconds)
     crowd.over = True
@@ -98,8 +97,9 @@ async def run_open(load: Load) -> Outcome:
     crowd = Crowd(load)
     await crowd.connect_all()
     usual = median([await probe(crowd) for _ in range(PROBES)])
+    await _send_at_rate(crowd, load.warm_up)
     with Meter(crowd) as meter:
-        missed = await _send_at_rate(crowd)
+        missed = await _send_at_rate(crowd, load.seconds)
     ended = time.monotonic()
     normal = await _normal_again(crowd, usual, ended + RECOVERY_LIMIT)
     crowd.over = True
@@ -120,11 +120,11 @@ async def run_burst(load: Load) -> Outcome:
     return meter.outcome()
 
 
-async def _send_at_rate(crowd: Crowd) -> int:
+async def _send_at_rate(crowd: Crowd, seconds: float) -> int:
     """Return how many requests found no client."""
     rate, started = crowd.load.rate, time.monotonic()
     sent = missed = 0
-    while (elapsed := time.monotonic() - started) < crowd.load.seconds:
+    while (elapsed := time.monotonic() - started) < seconds:
         due = int(elapsed * rate) - sent
         sent += due
         for left in range(due, 0, -1):

@@ -57,17 +57,17 @@ def overload(servers: list[Server], bench: Bench, round_trip: float | None = Non
 
 
 def _take_turn(server: Server, bench: Bench, result: Result) -> None:
-    seconds = bench.conditions.seconds
+    times = {"seconds": bench.conditions.seconds, "warm_up": bench.conditions.warm_up}
     with bench.serving(server) as running:
         if not result.burst:
             check(running.url, bench.database)
         for count in CONNECTIONS:
-            found = _run(bench, running, clients=count, seconds=seconds)
+            found = _run(bench, running, clients=count, **times)
             result.closed.setdefault(count, []).append(found)
             result.held.setdefault(count, []).append(bench.database.connections())
         for factor in FACTORS:
             rate = factor * result.peaks()[-1]
-            found = _run(bench, running, clients=KEPT, seconds=seconds, rate=rate)
+            found = _run(bench, running, clients=KEPT, rate=rate, **times)
             result.open.setdefault(factor, []).append(found)
         result.burst.append(_run(bench, running, clients=BURST))
 
