@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
         add = command.add_argument
         add("--rounds", type=int, default=5)
         add("--seconds", type=float, default=5.0, help="of each measurement")
-        warm_up = 2.0 if name == "overload" else 1.0
+        warm_up = 2.0 if name in {"distance", "overload"} else 1.0
         add("--warm-up", type=float, default=warm_up, help="seconds before each measurement")
         add("--pool", type=int, help="database connections of the server (default: the usual)")
         add("--widgets", type=int, default=widgets, help="rows in the table")
