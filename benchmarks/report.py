@@ -7,7 +7,6 @@ import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from math import nan
 from pathlib import Path
 from statistics import median
 
@@ -152,7 +151,10 @@ def _requests(results: dict[str, Result]) -> list[str]:
 
 def _ratio(ours: Result, other: Result, request: str, figure: str) -> str:
     pairs = zip(ours.measurements[request], other.measurements[request], strict=True)
-    found = [getattr(mine, figure) / (getattr(theirs, figure) or nan) for mine, theirs in pairs]
+    figures = [(getattr(mine, figure), getattr(theirs, figure)) for mine, theirs in pairs]
+    found = [mine / theirs for mine, theirs in figures if theirs]
+    if not found:
+        return "none served"
     spread = f" ({min(found):.2f}-{max(found):.2f})" if len(found) > 1 else ""
     return f"{median(found):.2f}{spread}"
 
