@@ -1,5 +1,6 @@
 """The comparison: rounds in alternation, so that a drifting machine does not decide."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -27,8 +28,12 @@ class Result:
     started_in: list[float] = field(default_factory=list)
 
     def rate(self, request: str) -> float:
-        """The median of the answers per second."""
+        """The median of the served requests per second."""
         return median(each.rate for each in self.measurements[request])
+
+    def rejected(self, request: str) -> float:
+        """The median of the share of requests that were rejected."""
+        return median(each.rejected / max(each.requests, 1) for each in self.measurements[request])
 
     def cpu(self, request: str) -> float:
         """The median of the server's processor time for each request, in microseconds."""
@@ -43,26 +48,35 @@ class Result:
         return median(each.p99_ms for each in self.measurements[request])
 
 
-def compare(servers: list[Server], bench: Bench) -> dict[str, Result]:
+def compare(
+    servers: list[Server], bench: Bench, requests: dict[str, str] = REQUESTS
+) -> dict[str, Result]:
     """Measure the servers in turn, round after round, and return the results by name.
 
-    In each turn only that server runs. It is checked in the first round, and a wrong answer
-    (`check.WrongAnswerError`) or a failed request (`wrk.LoadError`) ends the comparison.
+    `requests` has the kind of each by its title. In each turn only that server runs. It is checked
+    in the first round, and a wrong answer (`check.WrongAnswerError`) or a failed request
+    (`wrk.LoadError`) ends the comparison.
     """
     results = {server.name: Result(server.title) for server in servers}
+    for server in turns(servers, bench):
+        _take_turn(server, bench, results[server.name], requests)
+    return results
+
+
+def turns(servers: list[Server], bench: Bench) -> Iterator[Server]:
+    """Yield the servers in alternation, each once in a round."""
     rounds = bench.conditions.rounds
     for number in range(1, rounds + 1):
         for server in servers:
             bench.say(f"round {number} of {rounds}: {server.title}")
-            _take_turn(server, bench, results[server.name])
-    return results
+            yield server
 
 
-def _take_turn(server: Server, bench: Bench, result: Result) -> None:
+def _take_turn(server: Server, bench: Bench, result: Result, requests: dict[str, str]) -> None:
     with bench.serving(server) as running:
         if not result.started_in:
             check(running.url, bench.database)
-        for request, kind in REQUESTS.items():
+        for request, kind in requests.items():
             found = bench.measure(running, kind)
             result.measurements.setdefault(request, []).append(found)
         rss, pss = running.memory()

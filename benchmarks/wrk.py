@@ -35,16 +35,18 @@ class Measurement:
     seconds: float
     p50_ms: float
     p99_ms: float
+    rejected: int
+    """Responses of 400 and above."""
     failed: int
-    """Answers of 400 and above, and requests without an answer. Any voids the measurement."""
+    """Requests without a response. Any voids the measurement."""
     cpu_us: float = 0.0
     """Processor time of the server for each request, in microseconds. Other processes do not
     disturb it much, so that it says something even on a busy machine."""
 
     @property
     def rate(self) -> float:
-        """Answers per second."""
-        return self.requests / self.seconds
+        """Served requests per second."""
+        return (self.requests - self.rejected) / self.seconds
 
 
 def require_wrk() -> str:

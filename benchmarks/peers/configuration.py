@@ -2,8 +2,10 @@
 
 import os
 
-DATABASE_SOCKET: str = os.environ["BENCHMARK_DATABASE_SOCKET"]
-"""The folder of PostgreSQL's unix socket."""
+DATABASE_HOST: str = os.environ["BENCHMARK_DATABASE_HOST"]
+"""The folder of PostgreSQL's unix socket, or the address of a relay."""
+
+DATABASE_PORT: str = os.environ["BENCHMARK_DATABASE_PORT"]
 
 DATABASE_NAME: str = os.environ["BENCHMARK_DATABASE_NAME"]
 

@@ -17,7 +17,8 @@ DATABASES = {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": configuration.DATABASE_NAME,
         "USER": configuration.DATABASE_USER,
-        "HOST": configuration.DATABASE_SOCKET,
+        "HOST": configuration.DATABASE_HOST,
+        "PORT": configuration.DATABASE_PORT,
         "OPTIONS": {
             "pool": {"min_size": configuration.POOL_SIZE, "max_size": configuration.POOL_SIZE}
         },

@@ -32,8 +32,8 @@ INSERT = f"""INSERT INTO widgets_widget (name, owner_id) VALUES (%s::text, %s::b
 Answer = tuple[int, Any]
 
 pool = AsyncConnectionPool(
-    f"host={configuration.DATABASE_SOCKET} dbname={configuration.DATABASE_NAME} "
-    f"user={configuration.DATABASE_USER}",
+    f"host={configuration.DATABASE_HOST} port={configuration.DATABASE_PORT} "
+    f"dbname={configuration.DATABASE_NAME} user={configuration.DATABASE_USER}",
     min_size=configuration.POOL_SIZE,
     max_size=configuration.POOL_SIZE,
     kwargs={"autocommit": True, "prepare_threshold": 0},

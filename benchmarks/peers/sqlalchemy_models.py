@@ -19,7 +19,7 @@ engine = create_async_engine(
         "postgresql+asyncpg",
         username=configuration.DATABASE_USER,
         database=configuration.DATABASE_NAME,
-        query={"host": configuration.DATABASE_SOCKET},
+        query={"host": configuration.DATABASE_HOST, "port": configuration.DATABASE_PORT},
     ),
     pool_size=configuration.POOL_SIZE,
     max_overflow=0,
