@@ -55,7 +55,7 @@ app.addHook("onRequest", async (request, reply) => {
   const [user] = await sql`
     SELECT u.id, u.email, u.is_staff
     FROM accounts_apisession s JOIN accounts_user u ON u.id = s.user_id
-    WHERE s.id = ${claims.sid} AND s.user_id = ${claims.sub}
+    WHERE s.key = ${claims.sid} AND s.user_id = ${claims.sub}
       AND s.revoked_at IS NULL AND s.expires_at > now() AND u.is_active`;
   if (!user) {
     return reply.code(401).send({ detail: "Unauthorized" });
