@@ -1,13 +1,13 @@
 """A PostgreSQL server as that of a Supabase project, and what its Data API can do there.
 
-    python -m tests.data_api
+    ENVIRONMENT=test python -m tests.data_api
 
-runs one until Ctrl-C, and prints the DATABASE_URL with which the tests run on it.
+runs one until Ctrl-C, and prints its DATABASE_URL, with which the tests can be run.
 """
 
-import time
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -133,14 +133,9 @@ def data_api_server() -> Iterator[str]:
 
 def main() -> None:
     """Serve until Ctrl-C."""
-    with data_api_server() as folder:
-        project = Project(folder, "postgres")
-        print(f"DATABASE_URL={project.url!r}", flush=True)  # noqa: T201 - it is the command's output
-        try:
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            pass
+    with data_api_server() as folder, suppress(KeyboardInterrupt):
+        print(Project(folder, "postgres").url, flush=True)  # noqa: T201 - a command
+        signal.pause()
 
 
 if __name__ == "__main__":

@@ -23,23 +23,25 @@ def data_api() -> Iterator[str]:
 
 
 @pytest.fixture
-def project(data_api: str) -> Project:
+def project(data_api: str) -> Iterator[Project]:
     """An empty database."""
-    return create(data_api)
+    with created(data_api) as project:
+        yield project
 
 
 @pytest.fixture(scope="session")
-def template(data_api: str, pool: None) -> str:
+def template(data_api: str, pool: None) -> Iterator[str]:
     """The name of a database after `initdb`."""
-    project = create(data_api)
-    command(project, "initdb")
-    return project.name
+    with created(data_api) as project:
+        command(project, "initdb")
+        yield project.name
 
 
 @pytest.fixture
-def ours(data_api: str, template: str) -> Project:
+def ours(data_api: str, template: str) -> Iterator[Project]:
     """A database after `initdb`."""
-    return create(data_api, template=template)
+    with created(data_api, template=template) as project:
+        yield project
 
 
 @pytest.fixture
@@ -62,10 +64,13 @@ def connected(django_db_blocker: Any) -> Connected:
     return connect
 
 
-def create(folder: str, *, template: str = "template1") -> Project:
+@contextmanager
+def created(folder: str, *, template: str = "template1") -> Iterator[Project]:
     project = Project(folder, f"project_{secrets.token_hex(4)}")
-    Project(folder, "postgres").execute(f"CREATE DATABASE {project.name} TEMPLATE {template}")
-    return project
+    server = Project(folder, "postgres")
+    server.execute(f"CREATE DATABASE {project.name} TEMPLATE {template}")
+    yield project
+    server.execute(f"DROP DATABASE {project.name} WITH (FORCE)", user="postgres")
 
 
 def command(project: Project, *arguments: str, fails: bool = False) -> str:
