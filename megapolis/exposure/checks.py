@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 from django.core.checks import CheckMessage, Tags, register
@@ -39,11 +39,10 @@ def check_exposure(
     return messages
 
 
-def close_after_migrate(*, using: str, verbosity: int, stdout: Any, **kwargs: object) -> None:
-    """Close what is open, print how, and log what is still open."""
-    statements = close_tables(connections[using])
-    if statements and verbosity:
-        stdout.write("\n  ".join(["Closing tables to the Data API:", *statements]))
+def close_after_migrate(*, using: str, **kwargs: object) -> None:
+    """Close what is open, and log how, and what is still open."""
+    for statement in close_tables(connections[using]):
+        logger.info("Closed to the Data API: {}", statement)
     _log(check_exposure(databases=[using]))
 
 

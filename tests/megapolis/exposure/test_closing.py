@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import ProgrammingError
 
@@ -72,8 +73,40 @@ class TestMigrate:
         ours.execute(OPEN_ALL)
         assert len(ours.open()) >= 25
         printed = command(ours, "migrate")
-        assert "  ALTER TABLE accounts_user ENABLE ROW LEVEL SECURITY\n" in printed
-        assert "  REVOKE ALL ON TABLE accounts_user FROM PUBLIC, anon, authenticated" in printed
+        for statement in (
+            "ALTER TABLE accounts_user ENABLE ROW",
+            "REVOKE ALL ON TABLE auth_group ",
+        ):
+            assert f"Closed to the Data API: {statement}" in printed
+        assert ours.open() == set()
+
+    @pytest.mark.parametrize("name", ["Made", '"other"."made"', "100% made", "select"])
+    def test_closes_a_table_of_any_name(
+        self, ours: Project, connected: Connected, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        with connected(ours) as connection:
+            quoted = connection.ops.quote_name(name)
+            ours.execute(f"CREATE SCHEMA other; CREATE TABLE {quoted} (id serial)")
+            ours.execute(f"GRANT USAGE ON SCHEMA other TO anon; GRANT SELECT ON {quoted} TO anon")
+            tables = [*connection.introspection.django_table_names(), name]
+            monkeypatch.setattr(connection.introspection, "django_table_names", lambda: tables)
+            assert ours.open() != set()
+            call_command("migrate", verbosity=0)
+        assert ours.open() == set()
+
+    def test_leaves_the_table_of_an_unmanaged_model_alone(
+        self, ours: Project, connected: Connected, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Session._meta, "managed", False)
+        ours.execute(OPEN_ALL)
+        with connected(ours):
+            call_command("migrate", verbosity=0)
+        assert ours.open() == {"django_session"}
+
+    def test_is_not_needed_after_a_flush(self, ours: Project, connected: Connected) -> None:
+        ours.execute(OPEN_ALL)
+        with connected(ours):
+            call_command("flush", interactive=False, verbosity=0)
         assert ours.open() == set()
 
     @pytest.mark.parametrize("name", ["upgrade", "initdb"])
