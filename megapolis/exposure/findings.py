@@ -76,9 +76,9 @@ def _messages_about(found: Finding) -> Iterator[CheckMessage]:
         )
     elif found.roles:
         yield checks.Error(
-            f"Open to the Data API: {found.roles} have privileges.",
-            hint=f"{migrate}. What stays was granted by another role, or to a role of which they "
-            "are members: `\\dp` in psql shows it.",
+            f"Open to the Data API: there are privileges of {found.roles}.",
+            hint=f"{migrate}. If this does not help, the privilege was granted by another role, or "
+            "to a role with these members: `\\dp` in psql shows it.",
             obj=found.name,
             id="megapolis.E003",
         )

@@ -54,16 +54,36 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("sql", "name", "reason"),
         [
-            ("GRANT SELECT ON accounts_user TO anon", "accounts_user", "anon have"),
-            ("GRANT SELECT (email) ON accounts_user TO anon", "accounts_user", "anon have"),
-            ("GRANT DELETE ON django_session TO authenticated", "django_session", "ed have"),
-            ("GRANT TRUNCATE ON django_session TO anon", "django_session", "anon have"),
-            ("GRANT TRIGGER ON django_session TO anon", "django_session", "anon have"),
-            ("GRANT REFERENCES ON django_session TO anon", "django_session", "anon have"),
+            ("GRANT SELECT ON accounts_user TO anon", "accounts_user", "privileges of anon."),
+            (
+                "GRANT SELECT (email) ON accounts_user TO anon",
+                "accounts_user",
+                "privileges of anon.",
+            ),
+            (
+                "GRANT DELETE ON django_session TO authenticated",
+                "django_session",
+                "privileges of authenticated.",
+            ),
+            ("GRANT TRUNCATE ON django_session TO anon", "django_session", "privileges of anon."),
+            ("GRANT TRIGGER ON django_session TO anon", "django_session", "privileges of anon."),
+            ("GRANT REFERENCES ON django_session TO anon", "django_session", "privileges of anon."),
             ("GRANT SELECT ON accounts_user TO PUBLIC", "accounts_user", "anon and authenticated"),
-            ("GRANT SELECT ON django_migrations TO anon", "django_migrations", "anon have"),
-            ("GRANT SELECT ON accounts_user_groups TO anon", "accounts_user_groups", "anon have"),
-            ("GRANT USAGE ON SEQUENCE auth_group_id_seq TO anon", "auth_group_id_seq", "anon have"),
+            (
+                "GRANT SELECT ON django_migrations TO anon",
+                "django_migrations",
+                "privileges of anon.",
+            ),
+            (
+                "GRANT SELECT ON accounts_user_groups TO anon",
+                "accounts_user_groups",
+                "privileges of anon.",
+            ),
+            (
+                "GRANT USAGE ON SEQUENCE auth_group_id_seq TO anon",
+                "auth_group_id_seq",
+                "privileges of anon.",
+            ),
             ("ALTER TABLE auth_group DISABLE ROW LEVEL SECURITY", "auth_group", "is off"),
         ],
     )
@@ -89,7 +109,9 @@ class TestCheck:
             call_command("migrate", verbosity=0)
         [message] = self.found(connected, ours)
         assert (message.obj, message.id) == ("accounts_user", "megapolis.E003")
-        assert re.search(r"ERROR accounts_user: Open to the Data API: anon have", "".join(log))
+        assert re.search(
+            r"ERROR accounts_user: Open to the Data API: there are privileges of anon", "".join(log)
+        )
 
     def test_names_a_partition_that_was_made_since(
         self, ours: Project, connected: Connected
@@ -178,7 +200,10 @@ class TestStart:
             until(lambda: "megapolis.E003" in "".join(service.log))
             [line] = [line for line in service.log if "megapolis.E003" in line]
         assert "ERROR" in line
-        assert "accounts_user, widgets_widget: Open to the Data API: anon have privileges." in line
+        assert (
+            "accounts_user, widgets_widget: Open to the Data API: there are privileges of anon."
+            in line
+        )
         assert "Run `python manage.py migrate`." in line
 
     async def test_logs_nothing_of_a_database_that_is_closed(
