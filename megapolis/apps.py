@@ -4,6 +4,7 @@ from pathlib import Path
 
 from django.apps import AppConfig, apps
 from django.contrib.admin import apps as admin_apps
+from django.db.models.signals import post_migrate
 
 from megapolis.environment import BASE_DIR
 
@@ -14,8 +15,12 @@ class MegapolisConfig(AppConfig):
     name = "megapolis"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks, and what happens after `migrate`."""
         from megapolis import checks  # noqa: F401, PLC0415 - needs the apps
+        from megapolis.exposure.checks import close_after_migrate  # noqa: PLC0415 - see above
+
+        # The signal is sent for each app that has models; one of them is enough.
+        post_migrate.connect(close_after_migrate, sender=apps.get_app_config("contenttypes"))
 
 
 class StaffSiteConfig(admin_apps.AdminConfig):

@@ -26,6 +26,7 @@ from django.http import HttpResponseBadRequest
 from accounts import supabase
 from megapolis import admission, database, environment, garbage, health, limits, shutdown
 from megapolis.errors import ApiError
+from megapolis.exposure.checks import checked_at_start
 from megapolis.handler import NativeHandler
 from megapolis.logger import logger
 from megapolis.plain import Send, plain_problem
@@ -117,6 +118,7 @@ async def lifespan(receive: Receive, send: Send) -> None:
             stack.enter_context(shutdown.announced())
             stack.enter_context(shutdown.following_parent())
             await stack.enter_async_context(database.connected())
+            await stack.enter_async_context(checked_at_start())
             await stack.enter_async_context(supabase.verifying())
             stack.enter_context(garbage.left_alone())
         except Exception as exc:  # noqa: BLE001 - the server must be told, whatever it is

@@ -79,7 +79,7 @@ TEMPLATES = [
 
 # The pool of the API door (`megapolis.database`) reads its address from here, too.
 database: dict[str, Any] = (
-    Env.db_url_config(environment.DATABASE_URL)
+    {**Env.db_url_config(environment.DATABASE_URL), "ENGINE": "megapolis.postgresql"}
     if environment.DATABASE_URL
     else {"ENGINE": "megapolis.embedded", "NAME": "megapolis", "USER": "postgres"}
 )

@@ -54,8 +54,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 def pytest_report_header(config: pytest.Config) -> str:
     """What a newcomer would like to know while it runs."""
+    from megapolis import environment
+
+    server = "that DATABASE_URL names" if environment.DATABASE_URL else "in .postgres/test"
     return (
-        "against PostgreSQL in .postgres/test, without the network; a dot is a test that passed, "
+        f"against PostgreSQL {server}, without the network; a dot is a test that passed, "
         "an s one that says below what it would need"
     )
 

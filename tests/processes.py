@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Thread
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 from django.db import connections
 
-from megapolis import embedded, environment, limits
+from megapolis import environment, limits
 from tests.ports import free_port
 
 STARTED = "Application startup complete"
@@ -22,9 +22,11 @@ PATIENCE = 30
 
 
 def database_url() -> str:
-    """Return the address of this run's own database."""
-    name = connections["default"].settings_dict["NAME"]
-    return f"postgresql://postgres@/{name}?host={quote(embedded.start(), safe='')}"
+    """Return the address of this run's own database, wherever DATABASE_URL has it made."""
+    given = connections["default"].get_connection_params()
+    password = f":{quote(given['password'], safe='')}" if given.get("password") else ""
+    where = urlencode({name: given[name] for name in ("host", "port") if given.get(name)})
+    return f"postgresql://{quote(given['user'], safe='')}{password}@/{given['dbname']}?{where}"
 
 
 def jwt_secret() -> str:

@@ -1,12 +1,13 @@
-"""The database backend `megapolis.embedded`: Django's own, on the embedded server."""
+"""The database backend `megapolis.embedded`: `megapolis.postgresql`, on the embedded server."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.backends.postgresql import base, client
+from django.db.backends.postgresql import client
 
 from megapolis import embedded
 from megapolis.embedded.server import bin_folder
+from megapolis.postgresql import base
 
 
 class DatabaseClient(client.DatabaseClient):

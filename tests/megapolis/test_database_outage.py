@@ -15,7 +15,9 @@ from tests.megapolis.exchange import Exchange
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
-    with TemporaryDirectory(dir=environment.BASE_DIR / ".postgres", prefix="outage-") as folder:
+    parent = environment.BASE_DIR / ".postgres"
+    parent.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=parent, prefix="outage-") as folder:
         server = EmbeddedServer(Path(folder), durable=False)
         yield server
         server.stop()
