@@ -11,7 +11,7 @@ roles, and PUBLIC, lose every privilege on our tables, sequences and functions:
 
 In a database that has neither role, nothing is changed. Nor is it in tables of others, in views
 and functions that no migration of ours has made, and in default privileges, which are for tables
-of others too. See docs/decisions/0021-closed-to-the-data-api.md.
+of others too. See docs/decisions/0022-closed-to-the-data-api.md.
 """
 
 from typing import Final
