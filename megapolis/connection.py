@@ -28,11 +28,15 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from megapolis import environment
+from megapolis.database_errors import drops_connection
 
 type Row = tuple[Any, ...]
 
 CANCEL_TIMEOUT: Final = 2.0
 """Seconds that PostgreSQL has to give up a statement whose caller is gone."""
+
+READ_ONLY: Final = (b"default_transaction_read_only", b"in_hot_standby")
+"""PostgreSQL reports these settings by itself, at the start of a session and when they change."""
 
 COPY: Final = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
 """The server waits for more than an answer, and libpq would report so for ever."""
@@ -69,6 +73,11 @@ class Connection(AsyncConnection[Row]):
         while not self.closed and self._unread.poll(0):
             self._read()
         return not self.closed
+
+    @property
+    def is_read_only(self) -> bool:
+        """True if the server has reported that this session's transactions cannot write."""
+        return any(self.pgconn.parameter_status(name) == b"on" for name in READ_ONLY)
 
     @property
     def age(self) -> float:
@@ -160,7 +169,10 @@ class Connection(AsyncConnection[Row]):
         if isinstance(outcome, psycopg.Error):
             raise outcome
         if outcome.status == ExecStatus.FATAL_ERROR:
-            raise error_from_result(outcome, encoding=self.info.encoding)
+            error = error_from_result(outcome, encoding=self.info.encoding)
+            if drops_connection(error):
+                self.retire()
+            raise error
         return outcome
 
     def _read(self) -> None:
