@@ -35,9 +35,6 @@ type Row = tuple[Any, ...]
 CANCEL_TIMEOUT: Final = 2.0
 """Seconds that PostgreSQL has to give up a statement whose caller is gone."""
 
-READ_ONLY: Final = (b"default_transaction_read_only", b"in_hot_standby")
-"""PostgreSQL reports these settings by itself, at the start of a session and when they change."""
-
 COPY: Final = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
 """The server waits for more than an answer, and libpq would report so for ever."""
 
@@ -76,8 +73,15 @@ class Connection(AsyncConnection[Row]):
 
     @property
     def is_read_only(self) -> bool:
-        """True if the server has reported that this session's transactions cannot write."""
-        return any(self.pgconn.parameter_status(name) == b"on" for name in READ_ONLY)
+        """True if the server has reported that this session's transactions cannot write.
+
+        It reports these settings by itself, at the start of the session and when they change.
+        """
+        setting = self.pgconn.parameter_status
+        return (
+            setting(b"default_transaction_read_only") == b"on"
+            or setting(b"in_hot_standby") == b"on"
+        )
 
     @property
     def age(self) -> float:

@@ -146,7 +146,7 @@ async def fetch(sql: bytes, arguments: Sequence[Any], *, reads: bool) -> list[Ro
                 # Here its plans are forgotten; those of another connection may be stale, too.
                 return await connection.fetch(sql, arguments)
         else:
-            if not reads:
+            if outages.noted and not reads:
                 outages.end()
             return rows
         finally:

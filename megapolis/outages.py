@@ -13,30 +13,28 @@ from megapolis.logger import logger
 LASTS: Final = 5.0
 """Seconds after the last error of a kind until it counts as over."""
 
+noted: dict[str, float] = {}
+"""When each SQLSTATE was last seen that keeps this process from being ready."""
 _last_seen: dict[str, float] = {}
-_failing: tuple[str, float] | None = None
 
 
 def note(sqlstate: str, message: str, *, fails_readiness: bool) -> None:
     """Remember an error, and log it if it is the first of a series."""
-    global _failing
     now = time.monotonic()
     if now - _last_seen.get(sqlstate, -math.inf) > LASTS:
         first_line = message.strip().partition("\n")[0]
         logger.error("PostgreSQL reports {}: {}", sqlstate, first_line)
     _last_seen[sqlstate] = now
     if fails_readiness:
-        _failing = (sqlstate, now)
+        noted[sqlstate] = now
 
 
 def end() -> None:
     """Forget what failed readiness: a write has succeeded."""
-    global _failing
-    _failing = None
+    noted.clear()
 
 
 def failing() -> str | None:
     """Return the SQLSTATE that keeps this process from being ready, if there is one."""
-    if _failing is None or time.monotonic() - _failing[1] > LASTS:
-        return None
-    return _failing[0]
+    recently = time.monotonic() - LASTS
+    return next((code for code, seen in noted.items() if seen > recently), None)

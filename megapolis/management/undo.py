@@ -88,7 +88,7 @@ def plan_steps(loader: MigrationLoader, *, labels: set[str], count: int) -> list
 
 
 def way_back(loader: MigrationLoader, migration: Migration) -> str:
-    """Return Django's command that undoes the migration with everything that depends on it."""
+    """Return Django's command that undoes everything after a parent of the migration."""
     parents = loader.graph.node_map[(migration.app_label, migration.name)].parents
     own = sorted(parent.key[1] for parent in parents if parent.key[0] == migration.app_label)
     return f"python manage.py migrate {migration.app_label} {own[0] if own else 'zero'}"
@@ -105,7 +105,10 @@ def _newest_first(loader: MigrationLoader, labels: set[str]) -> list[Key]:
         if key in loader.graph.nodes
         for old in squashed.replaces
     }
-    rows = MigrationRecorder(connection).migration_qs.filter(app__in=labels)
+    recorder = MigrationRecorder(connection)
+    if not recorder.has_table():
+        return []
+    rows = recorder.migration_qs.filter(app__in=labels)
     recorded = rows.order_by("-applied", "-id").values_list("app", "name")
     keys = dict.fromkeys(replaced.get(key, key) for key in recorded)
     return [key for key in keys if key in loader.graph.nodes or key not in loader.disk_migrations]
@@ -124,8 +127,9 @@ def _undoable(loader: MigrationLoader, key: Key, applied: set[Key]) -> Migration
     )
     if dependents:
         raise CommandError(
-            f"{name} cannot be undone alone: {', '.join(dependents)} depends on it and is applied. "
-            f"`{way_back(loader, migration)}` would undo them, too; see it first with `--plan`."
+            f"{name} cannot be undone alone. Applied migrations depend on it: "
+            f"{', '.join(dependents)}. `{way_back(loader, migration)}` undoes them, too, and does "
+            "not ask; see it first with `--plan`."
         )
     for operation in _database_operations(migration.operations):
         if not operation.reversible:

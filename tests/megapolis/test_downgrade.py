@@ -341,6 +341,14 @@ class TestRejection:
         with pytest.raises(CommandError, match="showmigrations"):
             await project.run("downgrade", *target)
 
+    async def test_where_no_migration_was_ever_applied(self, project: Project) -> None:
+        await project.execute("ALTER TABLE django_migrations RENAME TO gone")
+        try:
+            with pytest.raises(CommandError, match="Cannot undo 1: 0 migrations"):
+                await project.run("downgrade", "-1", "--yes")
+        finally:
+            await project.execute("ALTER TABLE gone RENAME TO django_migrations")
+
     async def test_of_one_that_another_app_depends_on(self, project: Project) -> None:
         with pytest.raises(CommandError, match=r"accounts\.0001_initial cannot be undone alone"):
             await project.run("downgrade", "accounts", "-2", "--yes")

@@ -71,8 +71,8 @@ class Command(BaseCommand):
             raise CommandError(
                 "Nothing was changed: in production this needs a confirmation. "
                 f"`python manage.py downgrade {' '.join(target)} --yes` undoes what is named "
-                f"above. `{way_back(executor.loader, steps[-1].migration)}` goes back to a "
-                "migration by its name, with all that depends on it, and does not ask."
+                f"above. `{way_back(executor.loader, steps[-1].migration)}` undoes everything "
+                "after a migration that you name, and does not ask; see it first with `--plan`."
             )
 
     def _undo(self, executor: MigrationExecutor, steps: Sequence[Step], *, verbosity: int) -> None:
