@@ -13,8 +13,10 @@ from megapolis.admin.site import TOO_MANY_ATTEMPTS
 
 if TYPE_CHECKING:
     BaseAddForm = AdminUserCreationForm[User]
+    UserModelForm = forms.ModelForm[User]
 else:
     BaseAddForm = AdminUserCreationForm
+    UserModelForm = forms.ModelForm
 
 
 class EmailField(forms.EmailField):
@@ -27,6 +29,16 @@ class EmailField(forms.EmailField):
 
 class UserAddForm(BaseAddForm):
     """A new user, who may be given a password to sign in to the admin."""
+
+    email = EmailField(max_length=EMAIL_MAX_LENGTH)
+
+    class Meta:
+        model = User
+        fields = ("email",)
+
+
+class UserWithoutPasswordForm(UserModelForm):
+    """A new user, as staff add them: only superusers set passwords."""
 
     email = EmailField(max_length=EMAIL_MAX_LENGTH)
 

@@ -24,6 +24,12 @@ LONGEST_LIFE = 24 * 60 * 60
 AUTHENTICATED = "authenticated"
 """The audience and the role of a signed-in user."""
 
+CLIENT_CLAIMS = frozenset({"client_id", "scope"})
+"""Claims that only the tokens of third-party OAuth clients have, whatever the value."""
+
+CLIENT_METHODS = "oauth_provider/"
+"""How the `amr` methods begin by which such a client signed in."""
+
 
 class Refusal(ApiError):
     """A Supabase access token that is not accepted."""
@@ -37,7 +43,7 @@ class InvalidSupabaseToken(Refusal, Unauthorized):
 
 
 class ForbiddenIdentity(Refusal, Forbidden):
-    """An anonymous user, another service's token for the user, or another role."""
+    """An anonymous user, a third-party OAuth client's token for the user, or another role."""
 
     detail = "This kind of Supabase user or token is not accepted"
 
@@ -64,6 +70,9 @@ class Identity:
     expires_at: int
     """When the access token expires, in seconds since 1970."""
 
+    aal: int = 1
+    """Supabase's authenticator assurance level: 2 after a second factor, otherwise 1."""
+
 
 def read_identity(token: Jws, *, now: float) -> Identity:
     """Judge the claims that every access token of a user has, strictly typed.
@@ -83,22 +92,53 @@ def read_identity(token: Jws, *, now: float) -> Identity:
         raise MalformedToken
     if not isinstance(token.claims.get("is_anonymous", False), bool) or not token.text("role"):
         raise MalformedToken
+    _read_methods(token)
     return Identity(
         supabase_id=token.uuid("sub"),
         session_id=token.uuid("session_id"),
         email=_read_email(token),
         expires_at=int(expires_at),
+        aal=2 if token.claims.get("aal") == "aal2" else 1,
     )
 
 
 def refuse_forbidden(token: Jws) -> None:
     """Raise ForbiddenIdentity for an anonymous user, a third party's token or a foreign role.
 
-    Supabase's tokens for third-party OAuth clients differ from a user's own only by `client_id`.
+    `read_identity` has accepted the token.
     """
     claims = token.claims
-    if claims.get("is_anonymous") or "client_id" in claims or claims["role"] != AUTHENTICATED:
+    if claims.get("is_anonymous") or claims["role"] != AUTHENTICATED or _is_for_client(token):
         raise ForbiddenIdentity
+
+
+def _is_for_client(token: Jws) -> bool:
+    """Whether the token has any mark of a third-party OAuth client.
+
+    One is enough: `client_id` disappears when the client adds a second factor for the user.
+    """
+    if not CLIENT_CLAIMS.isdisjoint(token.claims):
+        return True
+    return any(method.startswith(CLIENT_METHODS) for method in _read_methods(token))
+
+
+def _read_methods(token: Jws) -> list[str]:
+    """Return the sign-in methods of `amr`: objects, or strings in older tokens. It may be null.
+
+    Raises MalformedToken.
+    """
+    entries = token.claims.get("amr")
+    if entries is None:
+        return []
+    if not isinstance(entries, list):
+        raise MalformedToken
+    methods: list[str] = []
+    for entry in entries:
+        method = entry.get("method") if isinstance(entry, dict) else entry
+        if not isinstance(method, str):
+            raise MalformedToken
+        methods.append(method)
+    return methods
 
 
 def _is_for_users(audience: object) -> bool:

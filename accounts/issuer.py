@@ -51,14 +51,17 @@ class StandInIssuer:
         jwk = ECAlgorithm.to_jwk(public, as_dict=True)
         self.keys = {self._kid: jwt.PyJWK(jwk, "ES256")}
 
-    def token(self, email: str) -> str:
+    def token(self, email: str, *, aal2: bool = False) -> str:
         """Return an access token of the user with this email, in a new session.
+
+        With `aal2` the session has a second factor.
 
         The same email is the same user each time. Raises ValueError if it is none.
         """
         address = parse_email(email)
         user_id = str(uuid5(NAMESPACE_URL, f"{ISSUER}/{address}"))
         now = int(self._clock())
+        methods = ["totp", "password"] if aal2 else ["password"]
         claims = {
             "iss": ISSUER,
             "sub": user_id,
@@ -75,8 +78,8 @@ class StandInIssuer:
                 "sub": user_id,
             },
             "role": "authenticated",
-            "aal": "aal1",
-            "amr": [{"method": "password", "timestamp": now}],
+            "aal": "aal2" if aal2 else "aal1",
+            "amr": [{"method": method, "timestamp": now} for method in methods],
             "session_id": str(uuid4()),
             "is_anonymous": False,
         }

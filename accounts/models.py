@@ -11,10 +11,15 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, Permis
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import UUID4, Now
+
+from accounts.visibility import is_email_shown
 
 EMAIL_MAX_LENGTH = 254
 """The longest address that SMTP can carry (RFC 5321, section 4.5.3.1.3)."""
+
+PROMOTIONS = frozenset({"is_staff", "is_superuser"})
+"""The fields that let a user into the admin, and that let them do everything."""
 
 
 def normalize_email(email: str | None) -> str | None:
@@ -97,7 +102,28 @@ class User(AbstractBaseUser, PermissionsMixin):
         indexes = (models.Index("created_at", name="user_created"),)
 
     def __str__(self) -> str:
-        return self.email or f"user {self.pk}"
+        return (self.email if is_email_shown(self) else None) or f"user {self.pk}"
+
+    def get_username(self) -> str:
+        """Return what a page of the admin calls the user."""
+        return super().get_username() if is_email_shown(self) else str(self)
+
+    def save(self, **options: Any) -> None:
+        """Save the user. Whoever becomes staff or a superuser loses the password they had before.
+
+        Others may know it. Without it, the admin sessions that it opened are over, too. A password
+        that is set in the same save is kept.
+        """
+        fields = options.get("update_fields")
+        if self.pk and (fields is None or PROMOTIONS.intersection(fields)):
+            before = User.objects.filter(pk=self.pk).first()
+            if before and self._is_promoted(before) and self.password == before.password:
+                self.set_unusable_password()
+                options["update_fields"] = fields and {*fields, "password"}
+        super().save(**options)
+
+    def _is_promoted(self, before: "User") -> bool:
+        return any(getattr(self, right) and not getattr(before, right) for right in PROMOTIONS)
 
     def clean(self) -> None:
         """Store the one spelling of the email."""
@@ -113,7 +139,18 @@ class ApiSession(models.Model):
     """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="api_sessions", db_index=False)
+    key = models.UUIDField(
+        db_default=UUID4(),
+        editable=False,
+        help_text="What the token names. No other row ever has it.",
+    )
     supabase_session_id = models.UUIDField(null=True, blank=True)
+    aal = models.SmallIntegerField(
+        "assurance level",
+        db_default=1,
+        editable=False,
+        help_text="2 if the last Supabase token exchanged had a second factor, otherwise 1.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     last_seen_at = models.DateTimeField(
         db_default=Now(), editable=False, help_text="The last exchange."
@@ -124,6 +161,7 @@ class ApiSession(models.Model):
     class Meta:
         verbose_name = "API session"
         constraints = (
+            models.UniqueConstraint(fields=("key",), name="session_key"),
             models.UniqueConstraint(fields=("user", "supabase_session_id"), name="session_unique"),
         )
 

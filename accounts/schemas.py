@@ -17,7 +17,10 @@ class CurrentUser(BaseModel):
     id: int
     email: str | None
     is_staff: bool
+    is_superuser: bool
     session_id: int
+    session_key: str
+    aal: int
 
 
 class UserResponse(BaseModel):

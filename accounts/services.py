@@ -4,6 +4,7 @@ from psycopg.errors import UniqueViolation
 from pydantic import TypeAdapter
 
 from accounts import statements, supabase, tokens
+from accounts.assurance import required_level
 from accounts.identity import Identity
 from accounts.schemas import CurrentUser, SessionListResponse, TokenResponse, UserResponse
 from megapolis.errors import Conflict, Forbidden, NotFound
@@ -25,6 +26,12 @@ class UserDeactivated(Forbidden):
     detail = "The user is deactivated"
 
 
+class SecondFactorRequired(Forbidden):
+    """The token's Supabase session has only the first factor, and the user needs a second one."""
+
+    detail = "A second factor is required: complete it at Supabase, then exchange the new token"
+
+
 class SessionEnded(tokens.InvalidToken):
     """The Supabase session was signed out here, and stays so: sign in to Supabase again."""
 
@@ -32,7 +39,7 @@ class SessionEnded(tokens.InvalidToken):
 
 
 class SessionNotFound(NotFound):
-    """The user has no active session of this id."""
+    """The user has no session of this id, or it was ended before."""
 
     detail = "Session not found"
 
@@ -40,21 +47,27 @@ class SessionNotFound(NotFound):
 async def exchange(*, access_token: str) -> TokenResponse:
     """Sign the owner of a Supabase access token in, creating the user at the first time.
 
-    Raises a `supabase.Refusal`, `EmailTaken`, `UserDeactivated` or `SessionEnded`. One Supabase
-    session is one session here, however often its tokens are exchanged.
+    Raises a `supabase.Refusal`, `EmailTaken`, `UserDeactivated`, `SecondFactorRequired` or
+    `SessionEnded`. One Supabase session is one session here, however often its tokens are
+    exchanged.
     """
     identity = await supabase.verify(access_token)
+    await _require_level(identity, is_staff=False)
     user = await _put_user(identity)
     if not user.is_active:
         raise UserDeactivated
+    await _require_level(identity, is_staff=user.is_staff or user.is_superuser)
     expires_at = tokens.expiry()
     session = await statements.put_session.one(
-        user_id=user.id, supabase_session_id=identity.session_id, expires_at=expires_at
+        user_id=user.id,
+        supabase_session_id=identity.session_id,
+        aal=identity.aal,
+        expires_at=expires_at,
     )
     if session.revoked_at:
         raise SessionEnded
     token = tokens.issue(
-        user_id=user.id, email=user.email, session_id=session.id, expires_at=expires_at
+        user_id=user.id, email=user.email, session_key=session.key, expires_at=expires_at
     )
     return TokenResponse(access_token=token, expires_in=int(tokens.LIFETIME.total_seconds()))
 
@@ -94,8 +107,24 @@ async def end_current_session(*, user: CurrentUser) -> None:
 
 
 async def end_all_sessions(*, user: CurrentUser) -> None:
-    """End every session of the user, the one of the request too."""
+    """End every session of the user: the one of the request, and those that have expired, too.
+
+    A Supabase session that was never exchanged has no row yet, and may still be exchanged.
+    """
     await statements.revoke_sessions.count(user_id=user.id)
+
+
+async def _require_level(identity: Identity, *, is_staff: bool) -> None:
+    """Raise `SecondFactorRequired` if the identity lacks a second factor that it needs.
+
+    A session that had one until now has lost it: the user removed the factor at Supabase.
+    """
+    if identity.aal >= required_level(is_staff=is_staff):
+        return
+    await statements.lower_session.count(
+        supabase_id=identity.supabase_id, supabase_session_id=identity.session_id
+    )
+    raise SecondFactorRequired
 
 
 async def _put_user(identity: Identity) -> statements.ExchangedUser:

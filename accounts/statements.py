@@ -1,6 +1,7 @@
 """The SQL of accounts."""
 
 from datetime import datetime
+from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
@@ -12,10 +13,11 @@ from django.db.models import (
     IntegerField,
     Q,
     Subquery,
+    TextField,
     UUIDField,
     Value,
 )
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Cast, Coalesce, Now
 from django.db.models.lookups import Exact
 from pydantic import BaseModel
 
@@ -30,13 +32,21 @@ class ExchangedUser(BaseModel):
     id: int
     email: str | None
     is_active: bool
+    is_staff: bool
+    is_superuser: bool
 
 
 class ExchangedSession(BaseModel):
     """The session row as an exchange leaves it."""
 
-    id: int
+    key: UUID
     revoked_at: datetime | None
+
+
+class LoweredSession(BaseModel):
+    """A session that has lost its second factor."""
+
+    id: int
 
 
 class RevokedSession(BaseModel):
@@ -46,8 +56,8 @@ class RevokedSession(BaseModel):
 
 
 _is_asked_for = Func(
-    F("api_sessions__pk"),
-    Param("session_ids", ArrayField(BigIntegerField())),
+    F("api_sessions__key"),
+    Param("session_keys", ArrayField(UUIDField())),
     arg_joiner=" = ANY(",
     template="%(expressions)s)",
     output_field=BooleanField(),
@@ -59,7 +69,11 @@ find_current_users = Statement(
         is_active=True,
         api_sessions__revoked_at=None,
         api_sessions__expires_at__gt=Now(),
-    ).annotate(session_id=F("api_sessions__pk")),
+    ).annotate(
+        session_id=F("api_sessions__pk"),
+        session_key=Cast("api_sessions__key", TextField()),
+        aal=F("api_sessions__aal"),
+    ),
     row=CurrentUser,
 )
 
@@ -89,17 +103,28 @@ put_session = Insert(
     {
         "user": Param("user_id"),
         "supabase_session_id": Param("supabase_session_id"),
+        "aal": Param("aal"),
         "expires_at": Param("expires_at"),
         "last_seen_at": Now(),
     },
     unique=("user", "supabase_session_id"),
-    update=("expires_at", "last_seen_at"),
+    update=("aal", "expires_at", "last_seen_at"),
     row=ExchangedSession,
 )
 
-_sessions = ApiSession.objects.filter(user=Param("user_id"), revoked_at=None, expires_at__gt=Now())
-_listed = _sessions.order_by("-id").annotate(
-    is_current=Q(pk=Param("session_id", BigIntegerField()))
+lower_session = Update(
+    ApiSession.objects.filter(
+        user__supabase_id=Param("supabase_id"), supabase_session_id=Param("supabase_session_id")
+    ),
+    {"aal": 1},
+    row=LoweredSession,
+)
+
+_sessions = ApiSession.objects.filter(user=Param("user_id"), revoked_at=None)
+_listed = (
+    _sessions.filter(expires_at__gt=Now())
+    .order_by("-id")
+    .annotate(is_current=Q(pk=Param("session_id", BigIntegerField())))
 )
 
 list_sessions = Statement(_listed, row=SessionResponse, limit=Param("limit", IntegerField()))
@@ -109,6 +134,7 @@ list_sessions_after = Statement(
     limit=Param("limit", IntegerField()),
 )
 
+# Expired ones too: the next exchange of their Supabase session would prolong them.
 revoke_session = Update(_sessions.filter(pk=Param("id")), {"revoked_at": Now()}, row=RevokedSession)
 
 revoke_sessions = Update(_sessions, {"revoked_at": Now()}, row=RevokedSession)

@@ -2,7 +2,7 @@
 
 It is read as strictly as it is written: exactly our header and our claims, each of its type, no
 leeway. It says who somebody was when it was issued; whether that still holds, the session row says
-(`accounts.auth`).
+(`accounts.auth`). It names that row by a random key: after a restore another row may have its id.
 """
 
 import re
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import time
 from typing import Final
+from uuid import UUID
 
 import jwt
 from jwt import PyJWK
@@ -42,7 +43,7 @@ class Claims:
     """What a valid token says."""
 
     user_id: int
-    session_id: int
+    session_key: str
     expires_at: int
 
 
@@ -56,7 +57,7 @@ _verified: Final[dict[str, Claims]] = {}
 _keys = load_keys(environment.JWT_SECRET_KEY, *environment.JWT_SECRET_KEY_FALLBACKS)
 
 
-def issue(*, user_id: int, email: str | None, session_id: int, expires_at: datetime) -> str:
+def issue(*, user_id: int, email: str | None, session_key: UUID, expires_at: datetime) -> str:
     """Return a new token, signed with the current key. Without an email the claim is empty."""
     claims = {
         "sub": str(user_id),
@@ -65,7 +66,7 @@ def issue(*, user_id: int, email: str | None, session_id: int, expires_at: datet
         "iat": int(time()),
         "iss": ISSUER,
         "aud": AUDIENCE,
-        "sid": str(session_id),
+        "sid": str(session_key),
     }
     return jwt.encode(claims, _keys[0].key, algorithm=ALGORITHM)
 
@@ -113,7 +114,7 @@ def _read(token: str) -> Claims:
     parsed.text("email")
     return Claims(
         user_id=_read_id(parsed, "sub"),
-        session_id=_read_id(parsed, "sid"),
+        session_key=str(parsed.uuid("sid")),
         expires_at=expires_at,
     )
 

@@ -3,6 +3,7 @@
 import time
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from psycopg.rows import dict_row
@@ -69,7 +70,7 @@ def _check_refusals(client: httpx.Client, database: Database) -> None:
         "an expired token": sign({**claims, "exp": int(time.time()) - 1}),
         "a foreign issuer": sign({**claims, "iss": "foreign"}),
         "a foreign audience": sign({**claims, "aud": "foreign"}),
-        "an unknown session": sign({**claims, "sid": "999999999"}),
+        "an unknown session": sign({**claims, "sid": str(uuid4())}),
     }
     for case, token in bad_tokens.items():
         headers = {"Authorization": f"Bearer {token}"} if token else {"Authorization": ""}

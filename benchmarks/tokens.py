@@ -18,7 +18,7 @@ def claims_of(database: Database, email: str = EMAIL) -> dict[str, Any]:
     """Return the claims of a token for the user, whose session the database was loaded with."""
     with database.connect() as connection:
         row = connection.execute(
-            """SELECT u.id, s.id FROM accounts_user u JOIN accounts_apisession s
+            """SELECT u.id, s.key FROM accounts_user u JOIN accounts_apisession s
             ON s.user_id = u.id WHERE u.email = %s""",
             (email,),
         ).fetchone()

@@ -17,6 +17,7 @@ import django
 
 django.setup()
 
+from django.conf import settings
 from django.core.exceptions import BadRequest, RequestAborted
 from django.core.handlers.asgi import ASGIHandler
 from django.db.backends.signals import connection_created
@@ -45,11 +46,17 @@ class StaffHandler(ASGIHandler):
     """Django's own handler, which answers a malformed `Content-Type`, too, instead of failing."""
 
     def create_request(self, scope: Any, body_file: Any) -> Any:
-        """Make the request, or the answer to one that cannot be made."""
+        """Make the request, or the answer to one that cannot be made.
+
+        In production browsers come over https, also through a proxy that is not trusted to say so.
+        So Django takes forms from https pages of the same host, and from no others.
+        """
+        if environment.ENVIRONMENT == "production":
+            scope = {**scope, "scheme": "https"}
         try:
             return super().create_request(scope, body_file)
         except (BadRequest, ValueError):
-            return None, HttpResponseBadRequest()
+            return None, HttpResponseBadRequest(headers=settings.API_HEADERS)
 
 
 connection_created.connect(limit_statements)

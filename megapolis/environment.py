@@ -72,6 +72,11 @@ SUPABASE_ALLOW_UNVERIFIED: Final = read.development_switch(
     "SUPABASE_ALLOW_UNVERIFIED",
     "Accept Supabase tokens without checking their signature; development only.",
 )
+SUPABASE_REQUIRE_AAL2: Final = read.choice(
+    "SUPABASE_REQUIRE_AAL2",
+    "Who must sign in with a second factor: off (nobody, the default), staff or all.",
+    choices=("off", "staff", "all"),
+)
 EXCHANGE_LIMIT_PER_MINUTE: Final = read.integer(
     "EXCHANGE_LIMIT_PER_MINUTE",
     "Token exchanges per minute and client address (default 30); 0 switches the limit off.",

@@ -1,7 +1,8 @@
 """Whether a value of the environment can be what it is meant to be."""
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from urllib.parse import unquote, urlsplit
 
 import environ
@@ -10,6 +11,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 SECRET_BYTES = 32
 DISTINCT_CHARACTERS = 8
+WIDEST = {4: 8, 6: 16}
+"""The shortest prefix of a network that may be trusted: 10.0.0.0/8, and the largest IPv6 blocks."""
+PRIVATE_IPV6 = IPv6Network("fc00::/7")
+IPV4_IN_IPV6 = IPv6Network("::ffff:0:0/96")
 
 
 def is_printable(value: str) -> bool:
@@ -40,3 +45,20 @@ def accepts(parse: Callable[[str], object], value: str) -> bool:
     except (ValueError, psycopg.ProgrammingError):
         return False
     return True
+
+
+def hold_much_of_the_internet(networks: Iterable[str]) -> bool:
+    """Return whether the networks, taken together, are wider than any one operator's."""
+    return any(
+        network.prefixlen < 96 + WIDEST[4]
+        if network.overlaps(IPV4_IN_IPV6)
+        else network.prefixlen < WIDEST[6] and not network.subnet_of(PRIVATE_IPV6)
+        for network in collapse_addresses(_as_ipv6(ip_network(network)) for network in networks)
+    )
+
+
+def _as_ipv6(network: IPv4Network | IPv6Network) -> IPv6Network:
+    if isinstance(network, IPv6Network):
+        return network
+    first = int(IPV4_IN_IPV6.network_address) + int(network.network_address)
+    return IPv6Network((first, 96 + network.prefixlen))

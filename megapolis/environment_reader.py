@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from megapolis.environment_checks import (
     SECRET_BYTES,
     accepts,
+    hold_much_of_the_internet,
     is_database_url,
     is_printable,
     is_weak,
@@ -77,6 +78,18 @@ class Reader:
             self._problem(name, "may be true only with ENVIRONMENT=development")
         return value
 
+    def choice[Choice: str](
+        self, name: str, description: str, *, choices: tuple[Choice, ...]
+    ) -> Choice:
+        """One of several words; the first is the default."""
+        value = self._text(name, description)
+        for known in choices:
+            if value == known:
+                return known
+        if value:
+            self._problem(name, f"must be one of {', '.join(choices)}")
+        return choices[0]
+
     def integer(
         self, name: str, description: str, *, default: int, minimum: int, maximum: int
     ) -> int:
@@ -121,6 +134,8 @@ class Reader:
             return ("localhost", "127.0.0.1", "[::1]")
         if self.production and "*" in values:
             self._problem(name, "must not be *")
+        if self.production and any(re.fullmatch(r"\.[^.]+", value) for value in values):
+            self._problem(name, "must not be a whole top-level domain: write .example.com")
         if not all(value == "*" or re.fullmatch(rf"\.?({HOST})", value) for value in values):
             self._problem(name, "must be host names without scheme, port or path")
         return values
@@ -151,6 +166,9 @@ class Reader:
         values = self._list(name, description)
         if not all(accepts(ipaddress.ip_network, value) for value in values):
             self._problem(name, "must be IP addresses or networks such as 10.0.0.0/8")
+        elif self.production and hold_much_of_the_internet(values):
+            what = "must not hold much of the internet: anybody could name a client's address. "
+            self._problem(name, f"{what}Name your proxies, such as 10.0.0.5 or 10.0.0.0/8")
         return values
 
     def log_level(self, name: str, description: str) -> LogLevel:

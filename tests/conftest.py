@@ -180,10 +180,10 @@ async def client(make_client: MakeClient, user: Any) -> httpx.AsyncClient:
 
 @pytest.fixture
 async def staff_client(make_client: MakeClient, db: None) -> httpx.AsyncClient:
-    """A client that is signed in as a member of staff."""
+    """A client that is signed in as a member of staff who may do everything."""
     from tests import factories
 
-    return await make_client(await factories.make_user(is_staff=True))
+    return await make_client(await factories.make_user(is_staff=True, is_superuser=True))
 
 
 @pytest.fixture

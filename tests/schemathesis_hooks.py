@@ -30,10 +30,10 @@ class FreshStaff:
     """A new member of staff for each request: it may end every session, and change every widget."""
 
     def get(self, case: Any, context: Any) -> str:
-        user = User.objects.create(is_staff=True)
+        user = User.objects.create(is_staff=True, is_superuser=True)
         session = ApiSession.objects.create(user=user, expires_at=tokens.expiry())
         return tokens.issue(
-            user_id=user.pk, email=None, session_id=session.pk, expires_at=session.expires_at
+            user_id=user.pk, email=None, session_key=session.key, expires_at=session.expires_at
         )
 
     def set(self, case: Any, data: str, context: Any) -> None:

@@ -11,6 +11,7 @@ from django.db.models import QuerySet, Value
 from django.db.models.functions import Collate, Lower
 from django.http import HttpRequest, StreamingHttpResponse
 
+from accounts.visibility import is_email_shown
 from megapolis.admin import CreatedFilter, StaffAdmin, csv_response
 from megapolis.fields import clean_text
 from widgets.models import LAST_NAME, NAME_COLLATION, Widget
@@ -79,4 +80,9 @@ class WidgetAdmin(StaffAdmin):
     @admin.action(description="Export as CSV", permissions=["view"])
     def export(self, request: HttpRequest, queryset: QuerySet[Widget]) -> StreamingHttpResponse:
         """Download the selection."""
-        return csv_response(queryset, columns=COLUMNS, filename="widgets.csv")
+        columns = {
+            heading: lookup
+            for heading, lookup in COLUMNS.items()
+            if lookup != "owner__email" or is_email_shown()
+        }
+        return csv_response(queryset, columns=columns, filename="widgets.csv")

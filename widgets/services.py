@@ -6,10 +6,11 @@ from psycopg.errors import UniqueViolation
 from pydantic import TypeAdapter
 
 from accounts.schemas import CurrentUser
+from accounts.staff import log_change, log_deletion, transaction_of_staff
 from megapolis.errors import BadRequest, Forbidden, NotFound, UnprocessableContent
 from megapolis.pagination import decode_cursor, encode_cursor, split_page
 from widgets import statements
-from widgets.models import LAST_NAME
+from widgets.models import LAST_NAME, Widget
 from widgets.schemas import (
     WidgetListQuery,
     WidgetListResponse,
@@ -34,7 +35,7 @@ class WidgetNotFound(NotFound):
 
 
 class NotTheOwner(Forbidden):
-    """Only its owner and staff may change or delete a widget."""
+    """Only its owner, and staff with the permission, may change or delete a widget."""
 
     detail = "Only its owner may change or delete a widget"
 
@@ -64,22 +65,38 @@ async def get_widget(*, widget_id: int) -> WidgetResponse:
 async def update_widget(
     *, user: CurrentUser, widget_id: int, changes: WidgetUpdateRequest
 ) -> WidgetResponse:
-    """Change what `changes` names. `WidgetNotFound`, `NotTheOwner` or `NameExists` if it cannot."""
+    """Change what `changes` names. `WidgetNotFound`, `NotTheOwner` or `NameExists` if it cannot.
+
+    What staff change of others is logged.
+    """
     values = changes.model_dump(exclude_unset=True)
+    update = statements.update_widget(*values, by_staff=user.is_staff)
     try:
-        widget = await statements.update_widget(*values).one_or_none(
-            id=widget_id, user_id=user.id, is_staff=user.is_staff, **values
-        )
+        async with transaction_of_staff(user):
+            widget = await update.one_or_none(id=widget_id, user_id=user.id, **values)
+            if widget and values and widget.owner_id != user.id:
+                await log_change(
+                    user=user,
+                    model=Widget,
+                    object_id=widget.id,
+                    name=widget.name,
+                    fields=list(values),
+                )
     except UniqueViolation:
         raise NameExists from None
     return widget or await _refuse(widget_id=widget_id)
 
 
 async def delete_widget(*, user: CurrentUser, widget_id: int) -> None:
-    """Delete a widget. `WidgetNotFound` or `NotTheOwner` if it cannot be."""
-    widget = await statements.delete_widget.one_or_none(
-        id=widget_id, user_id=user.id, is_staff=user.is_staff
-    )
+    """Delete a widget. `WidgetNotFound` or `NotTheOwner` if it cannot be.
+
+    What staff delete of others is logged.
+    """
+    delete = statements.delete_widget(by_staff=user.is_staff)
+    async with transaction_of_staff(user):
+        widget = await delete.one_or_none(id=widget_id, user_id=user.id)
+        if widget and widget.owner_id != user.id:
+            await log_deletion(user=user, model=Widget, object_id=widget.id, name=widget.name)
     if widget is None:
         await _refuse(widget_id=widget_id)
 

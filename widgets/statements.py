@@ -2,16 +2,22 @@
 
 from functools import cache
 
-from django.db.models import BigIntegerField, BooleanField, F, Func, IntegerField, Q, TextField
+from django.db.models import (
+    BigIntegerField,
+    BooleanField,
+    F,
+    Func,
+    IntegerField,
+    Q,
+    QuerySet,
+    TextField,
+)
 from django.db.models.functions import Collate, Lower, Now
 
+from accounts.staff import holds_permission
 from megapolis.statements import Delete, Insert, Param, Statement, Update
 from widgets.models import NAME_COLLATION, Widget
 from widgets.schemas import WidgetOrder, WidgetResponse
-
-_may_change = Widget.objects.filter(
-    Q(owner=Param("user_id")) | Q(Param("is_staff", BooleanField())), pk=Param("id")
-)
 
 find_widget = Statement(Widget.objects.filter(pk=Param("id")), row=WidgetResponse)
 
@@ -19,18 +25,23 @@ create_widget = Insert(
     Widget, {"name": Param("name"), "owner": Param("owner_id")}, row=WidgetResponse
 )
 
-delete_widget = Delete(_may_change, row=WidgetResponse)
+
+@cache
+def delete_widget(*, by_staff: bool) -> Delete[WidgetResponse]:
+    """Return the statement that deletes a widget which the user may delete."""
+    return Delete(_if_allowed("delete", by_staff=by_staff), row=WidgetResponse)
 
 
 @cache
-def update_widget(*fields: str) -> Update[WidgetResponse]:
+def update_widget(*fields: str, by_staff: bool) -> Update[WidgetResponse]:
     """Return the statement that changes these fields of a widget which the user may change.
 
     Without fields it changes nothing, `updated_at` neither, and still asks whether the user may.
     """
     values = {field: Param(field) for field in fields}
     updated_at = Now() if fields else F("updated_at")
-    return Update(_may_change, {**values, "updated_at": updated_at}, row=WidgetResponse)
+    widgets = _if_allowed("change", by_staff=by_staff)
+    return Update(widgets, {**values, "updated_at": updated_at}, row=WidgetResponse)
 
 
 @cache
@@ -61,6 +72,14 @@ def list_widgets(
     if after:
         widgets = widgets.filter(condition)
     return Statement(widgets, row=WidgetResponse, limit=Param("limit", IntegerField()))
+
+
+def _if_allowed(verb: str, *, by_staff: bool) -> QuerySet[Widget]:
+    """Return the widget `id` if `user_id` owns it or, `by_staff`, has the permission."""
+    allowed = Q(owner=Param("user_id"))
+    if by_staff:
+        allowed |= holds_permission(verb, Widget)
+    return Widget.objects.filter(allowed, pk=Param("id"))
 
 
 def _owned_by(name: str) -> Func:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts.admin.rights import may_manage
 from accounts.models import ApiSession, User, normalize_email
+from accounts.visibility import is_email_shown
 from megapolis.admin import Confirmation, StaffAdmin
 
 if TYPE_CHECKING:
@@ -146,9 +147,14 @@ class SessionInline(ReadOnly, Inline):
 
 
 def find_users(users: QuerySet[User], term: str) -> QuerySet[User]:
-    """Search by what an index finds: the beginning of an email, or a whole Supabase id."""
+    """Search by what an index finds: the beginning of an email, or a whole Supabase id.
+
+    Whoever is shown no emails finds nobody by them: what is found would tell the email.
+    """
     try:
         return users.filter(supabase_id=UUID(term.strip()))
     except ValueError:
         prefix = normalize_email(term)
-        return users.filter(email__startswith=prefix) if prefix else users
+    if not prefix:
+        return users
+    return users.filter(email__startswith=prefix) if is_email_shown() else users.none()

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin import ActionLocation
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -17,8 +18,8 @@ from django.utils.html import format_html_join
 
 from accounts.admin.rights import is_superuser, may_manage
 from accounts.admin.sessions import EVERYWHERE, SessionInline, end, find_users
-from accounts.forms import EmailField, UserAddForm
-from accounts.models import ApiSession, User
+from accounts.forms import EmailField, UserAddForm, UserWithoutPasswordForm
+from accounts.models import PROMOTIONS, ApiSession, User
 from megapolis.admin import LISTED, Confirmation, StaffAdmin
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ else:
     BaseUserAdmin = DjangoUserAdmin
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+NO_SIGN_IN = "To sign in here, this user needs a new password. Any earlier one was taken away."
 DATES = ("created_at", "updated_at", "last_seen_at", "last_login")
 
 DEACTIVATE = Confirmation(
@@ -93,6 +95,24 @@ class UserAdmin(StaffAdmin, BaseUserAdmin):
         """A user who is being added has no sessions."""
         return (SessionInline,) if obj else ()
 
+    def get_form(  # type: ignore[override] # `change` is one of them
+        self, request: HttpRequest, obj: User | None = None, **kwargs: Any
+    ) -> Any:
+        """Superusers may give a new user a password."""
+        if obj is None and not is_superuser(request):
+            kwargs["form"] = UserWithoutPasswordForm
+        return super().get_form(request, obj, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Passwords are seen by superusers alone, as far as anything of them is."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if is_superuser(request):
+            return fieldsets
+        return [
+            (name, {**options, "fields": [f for f in options["fields"] if "password" not in f]})
+            for name, options in fieldsets
+        ]
+
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         """Rights are given by superusers, and the email of a Supabase user by Supabase."""
         rights = () if is_superuser(request) else RIGHTS
@@ -105,6 +125,24 @@ class UserAdmin(StaffAdmin, BaseUserAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         allowed = super().has_delete_permission(request, obj) and may_manage(request, obj)
         return allowed and obj != request.user
+
+    def user_change_password(
+        self,
+        request: HttpRequest,
+        id: str,  # noqa: A002 - Django's name
+        form_url: str = "",
+    ) -> HttpResponse:
+        """Refuse everybody but superusers: who sets the password of a user can be that user."""
+        if not is_superuser(request):
+            raise PermissionDenied
+        return super().user_change_password(request, id, form_url)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+        """Say what a promotion has taken away."""
+        super().save_model(request, obj, form, change)
+        changed = change and obj.is_staff and PROMOTIONS.intersection(form.changed_data)
+        if changed and not obj.has_usable_password():
+            messages.warning(request, NO_SIGN_IN)
 
     def may_act_on(self, request: HttpRequest, row: User) -> bool:
         return row != request.user and super().may_act_on(request, row)

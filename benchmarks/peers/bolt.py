@@ -70,7 +70,7 @@ async def get_current_user(request: Request) -> User:
     session = (
         await ApiSession.objects.select_related("user")
         .filter(
-            id=claims["sid"],
+            key=claims["sid"],
             user_id=claims["sub"],
             revoked_at=None,
             expires_at__gt=Now(),

@@ -71,7 +71,7 @@ class TokenAuth(HttpBearer):
         session = (
             await ApiSession.objects.select_related("user")
             .filter(
-                id=claims["sid"],
+                key=claims["sid"],
                 user_id=claims["sub"],
                 revoked_at=None,
                 expires_at__gt=Now(),

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 import jwt
 from fastapi import Depends, FastAPI, HTTPException, Query, status
@@ -78,7 +79,7 @@ async def get_current_user(bearer: Bearer, session: Session) -> User:
         .join(ApiSession.user)
         .options(joinedload(ApiSession.user))
         .where(
-            ApiSession.id == int(claims["sid"]),
+            ApiSession.key == UUID(claims["sid"]),
             ApiSession.user_id == int(claims["sub"]),
             ApiSession.revoked_at.is_(None),
             ApiSession.expires_at > func.now(),

@@ -21,7 +21,7 @@ from benchmarks.peers import configuration
 SECRET = configuration.SECRET.encode()
 SESSION = """
     SELECT u.id, u.email, u.is_staff FROM accounts_apisession s JOIN accounts_user u
-    ON u.id = s.user_id WHERE s.id = %s::bigint AND s.user_id = %s::bigint
+    ON u.id = s.user_id WHERE s.key = %s::uuid AND s.user_id = %s::bigint
     AND s.revoked_at IS NULL AND s.expires_at > now() AND u.is_active"""
 COLUMNS = "id, name, owner_id, created_at, updated_at"
 FIND = f"SELECT {COLUMNS} FROM widgets_widget WHERE id = %s::bigint"
@@ -117,7 +117,7 @@ async def answer(scope: Any, receive: Any) -> Answer:
     if claims is None:
         return 401, {"detail": "Unauthorized"}
     async with pool.connection() as connection:
-        session = await connection.execute(SESSION, (int(claims["sid"]), int(claims["sub"])))
+        session = await connection.execute(SESSION, (claims["sid"], int(claims["sub"])))
         user = await session.fetchone()
         if user is None:
             return 401, {"detail": "Unauthorized"}

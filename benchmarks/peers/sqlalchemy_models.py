@@ -4,6 +4,7 @@ https://docs.sqlalchemy.org/en/21/orm/extensions/asyncio.html
 """
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import ForeignKey, func
 from sqlalchemy.engine import URL
@@ -47,6 +48,7 @@ class ApiSession(Base):
 
     __tablename__ = "accounts_apisession"
     id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[UUID]
     user_id: Mapped[int] = mapped_column(ForeignKey("accounts_user.id"))
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]

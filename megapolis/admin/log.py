@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -31,7 +32,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 class LogEntryAdmin(StaffAdmin):
-    """The log."""
+    """The log, of what staff may see: an entry names what was changed."""
 
     list_display = ("action_time", "user", "action_flag", "kind", "target", "what")
     list_display_links = None
@@ -41,6 +42,16 @@ class LogEntryAdmin(StaffAdmin):
     search_fields = ("user__email", "object_repr")
     search_help_text = "The beginning of an email of staff, or of what was changed."
     actions = None
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
+        """Leave out the entries about models that the user may not view."""
+        hidden = [
+            model
+            for model, model_admin in self.admin_site._registry.items()
+            if not model_admin.has_view_permission(request)
+        ]
+        kinds = ContentType.objects.get_for_models(*hidden).values()
+        return super().get_queryset(request).exclude(content_type__in=kinds)
 
     @admin.display(description="kind")
     def kind(self, entry: LogEntry) -> str:
@@ -74,6 +85,8 @@ class LogEntryAdmin(StaffAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Search both by their beginning; emails are stored in lower case."""
-        by_whom = Q(user__email__startswith=search_term.strip().lower())
-        return queryset.filter(by_whom | Q(object_repr__startswith=search_term.strip())), False
+        """Search by the beginning; by emails, stored in lower case, whoever may view users."""
+        found = Q(object_repr__startswith=search_term.strip())
+        if self.admin_site.get_model_admin(get_user_model()).has_view_permission(request):
+            found |= Q(user__email__startswith=search_term.strip().lower())
+        return queryset.filter(found), False

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
@@ -76,6 +76,8 @@ class EmbeddedServer:
             with self._alone():
                 self._join()
                 end_in_order()
+                if self.socket_folder != self.data:
+                    self._private(self.socket_folder)
                 if not self._is_ready():
                     self._launch()
         except EmbeddedError:
@@ -138,10 +140,7 @@ class EmbeddedServer:
             self.log.unlink()
         if not self.data.exists():
             self._create()
-        socket = "."
-        if self.socket_folder != self.data:
-            self._private(self.socket_folder)
-            socket = str(self.socket_folder)
+        socket = "." if self.socket_folder == self.data else str(self.socket_folder)
         speed = () if self.durable else FORGETFUL
         settings = (*SETTINGS, *speed, f"unix_socket_directories={socket}")
         options = " ".join(f"-c {shlex.quote(setting)}" for setting in settings)
@@ -170,16 +169,34 @@ class EmbeddedServer:
             self.socket_folder.rmdir()
 
     def _private(self, folder: Path) -> None:
-        """Make a folder that only the server's account may enter: connections need no password."""
-        folder.mkdir(mode=0o700, exist_ok=True)
+        """Make a folder that only the server's account may enter: connections need no password.
+
+        Whoever was there first may have put a server of their own, or a link, in its place.
+        """
         account = self._account()
-        ours = {os.geteuid(), account.pw_uid if account else os.geteuid()}
-        if folder.is_symlink() or folder.stat().st_uid not in ours:
-            raise EmbeddedError(f"{folder} belongs to somebody else.")
-        folder.chmod(0o700)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        with _opened(folder) as opened:
+            if os.fstat(opened).st_uid not in {os.geteuid(), self._user_id}:
+                raise EmbeddedError(f"{folder} belongs to somebody else.")
+            os.fchmod(opened, 0o700)
+            if account:
+                os.fchown(opened, account.pw_uid, account.pw_gid)
         if account:
-            os.chown(folder, account.pw_uid, account.pw_gid)
             let_pass(folder)
+
+    @property
+    def account_name(self) -> str:
+        """The name of the account that the server runs as, or nothing where it has no name."""
+        try:
+            return pwd.getpwuid(self._user_id).pw_name
+        except KeyError:
+            return ""
+
+    @property
+    def _user_id(self) -> int:
+        account = self._account()
+        return account.pw_uid if account else os.geteuid()
 
     def _account(self) -> pwd.struct_passwd | None:
         """PostgreSQL refuses to run as root; then it runs as the owner of its data, or nobody."""
@@ -210,6 +227,19 @@ class EmbeddedServer:
 
     def _failure(self, what: str) -> EmbeddedError:
         return EmbeddedError(f"The embedded PostgreSQL {what}; its log is {self.log}.")
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """Have a folder open, which is no link, so that nobody exchanges it meanwhile."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        raise EmbeddedError(f"{folder} belongs to somebody else.") from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def bin_folder() -> Path:

@@ -27,7 +27,7 @@ class Forgery:
     token: Callable[[Claims], str]
 
 
-def claims(*, user_id: int, session_id: int) -> Claims:
+def claims(*, user_id: int, session_key: object) -> Claims:
     """Return what a good token says."""
     now = int(time())
     return {
@@ -37,7 +37,7 @@ def claims(*, user_id: int, session_id: int) -> Claims:
         "iat": now,
         "iss": "megapolis",
         "aud": "megapolis-api",
-        "sid": str(session_id),
+        "sid": str(session_key),
     }
 
 
@@ -176,6 +176,24 @@ IDS: dict[str, Callable[[str], object]] = {
     "of thirty digits": lambda _: "9" * 30,
     "of five thousand digits": lambda _: "9" * 5000,
 }
+KEYS: dict[str, Callable[[str], object]] = {
+    "the serial number of a session": lambda _: "1",
+    "in capitals": str.upper,
+    "without hyphens": lambda text: text.replace("-", ""),
+    "in braces": lambda text: f"{{{text}}}",
+    "as a URN": lambda text: f"urn:uuid:{text}",
+    "with a leading space": lambda text: f" {text}",
+    "with a newline": lambda text: f"{text}\n",
+    "with a NUL": lambda text: f"{text}\0",
+    "with a digit more": lambda text: f"{text}0",
+    "with a digit less": lambda text: text[:-1],
+    "in full-width digits": lambda text: text.translate({48 + n: 0xFF10 + n for n in range(10)}),
+    "as SQL": lambda text: f"{text}' OR '1'='1",
+    "as an array": lambda text: f"{{{text},{text}}}",
+    "empty": lambda _: "",
+    "nil": lambda _: "00000000-0000-0000-0000-000000000000",
+    "of five thousand digits": lambda _: "9" * 5000,
+}
 TIMES: dict[str, tuple[str, Callable[[int], object]]] = {
     "expired a second ago": ("exp", lambda now: now - 1),
     "expired a year ago": ("exp", lambda now: now - 31_536_000),
@@ -227,7 +245,7 @@ FORGERIES = [
       for claim, values in OTHERS.items() for value in values],
     *[Forgery(f"claims with {name!r}", with_claim(name, value)) for name, value in EXTRA.items()],
     *[Forgery(f"{claim} {name}", with_changed(claim, change))
-      for claim in ("sub", "sid") for name, change in IDS.items()],
+      for claim, changes in (("sub", IDS), ("sid", KEYS)) for name, change in changes.items()],
     *[Forgery(name, with_time(claim, change)) for name, (claim, change) in TIMES.items()],
     *[Forgery(f"claims with {name}", with_json(change)) for name, change in JSON.items()],
     *[Forgery(f"claims in {encoding}", with_json(str, encoding))

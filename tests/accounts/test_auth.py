@@ -52,7 +52,7 @@ async def good(module_db: None) -> Claims:
     """What a good token says here."""
     user = await factories.make_user()
     session = await factories.make_session(user)
-    return claims(user_id=user.id, session_id=session.id)
+    return claims(user_id=user.id, session_key=session.key)
 
 
 @pytest.fixture

@@ -91,6 +91,111 @@ class TestToken:
             await run_command("token", "ada@example.com")
 
 
+class TestUsersOfCommands:
+    """The email of a Supabase user may be unverified, and finds nobody."""
+
+    @pytest.fixture
+    async def supabase_user(self, db: None) -> factories.UserRow:
+        return await factories.make_user(email="ada@example.com", supabase_id=uuid4())
+
+    @pytest.mark.parametrize("options", [(), ("--staff",)])
+    @pytest.mark.parametrize("email", ["ada@example.com", "ADA@Example.com", " ada@example.com "])
+    async def test_are_not_found_by_an_email_from_supabase(
+        self,
+        run_command: RunCommand,
+        supabase_user: factories.UserRow,
+        email: str,
+        options: tuple[str, ...],
+    ) -> None:
+        message = f"user {supabase_user.id}, .* {supabase_user.supabase_id}.* give the id"
+        with pytest.raises(CommandError, match=message):
+            await run_command("token", email, *options)
+
+        assert await rows(USERS) == [("ada@example.com", False)]
+        assert await rows("SELECT id FROM accounts_apisession") == []
+
+    @pytest.mark.parametrize("name", ["id", "supabase_id"])
+    async def test_are_found_by_either_id(
+        self,
+        run_command: RunCommand,
+        supabase_user: factories.UserRow,
+        make_client: MakeClient,
+        name: str,
+    ) -> None:
+        printed = await run_command("token", str(getattr(supabase_user, name)), "--staff")
+        client = await make_client(headers={"Authorization": f"Bearer {printed.strip()}"})
+
+        me = (await client.get("/auth/me")).json()
+        assert (me["id"], me["is_staff"]) == (supabase_user.id, True)
+
+    @pytest.mark.parametrize("name", ["0", "999", "9" * 30, str(uuid4())])
+    async def test_are_not_created_by_an_id(self, run_command: RunCommand, name: str) -> None:
+        with pytest.raises(CommandError, match=r"^There is no user with this id\.$"):
+            await run_command("token", name, "--staff")
+
+        assert await rows(USERS) == []
+
+    async def test_lose_a_password_that_they_had_before_they_became_staff(
+        self, run_command: RunCommand
+    ) -> None:
+        user = await factories.make_user(email="ada@example.com")
+        await rows("UPDATE accounts_user SET password = 'md5$a$planted' WHERE id = $1", user.id)
+        await run_command("token", "ada@example.com")
+        assert await rows("SELECT password FROM accounts_user") == [("md5$a$planted",)]
+        await run_command("token", "ada@example.com", "--staff")
+
+        ((password,),) = await rows("SELECT password FROM accounts_user")
+        assert password.startswith("!")
+
+    async def test_keep_the_password_that_they_have_as_staff(self, run_command: RunCommand) -> None:
+        await factories.make_user(email="ada@example.com", is_staff=True)
+        await rows("UPDATE accounts_user SET password = 'md5$a$own'")
+        await run_command("token", "ada@example.com", "--staff")
+
+        assert await rows("SELECT password FROM accounts_user") == [("md5$a$own",)]
+
+    @pytest.mark.parametrize("email", ["ada@example.com", "Ada@EXAMPLE.com"])
+    async def test_have_no_password_changed_by_an_email_from_supabase(
+        self,
+        run_command: RunCommand,
+        supabase_user: factories.UserRow,
+        email: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("getpass.getpass", lambda prompt: "correct horse battery staple")
+        with pytest.raises(CommandError, match=r"set the password in the admin\.$"):
+            await run_command("changepassword", email)
+
+        assert await rows("SELECT password FROM accounts_user") == [("!",)]
+
+    async def test_of_local_accounts_have_their_password_changed_by_email(
+        self, run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("getpass.getpass", lambda prompt: "correct horse battery staple")
+        await factories.make_user(email="ada@example.com")
+        await run_command("changepassword", "Ada@example.com")
+
+        ((password,),) = await rows("SELECT password FROM accounts_user")
+        assert not password.startswith("!")
+
+    async def test_do_not_become_superusers_by_an_email_from_supabase(
+        self, run_command: RunCommand, supabase_user: factories.UserRow
+    ) -> None:
+        with pytest.raises(CommandError, match="already taken"):
+            await run_command("createsuperuser", "--noinput", "--email", "ada@example.com")
+
+        superusers = "SELECT id FROM accounts_user WHERE is_superuser OR is_staff"
+        assert await rows(superusers) == []
+
+    async def test_without_an_email_are_nobody_to_changepassword(
+        self, run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("getpass.getuser", lambda: "root")
+        await rows("INSERT INTO accounts_user (supabase_id) VALUES ($1) RETURNING id", uuid4())
+        with pytest.raises(CommandError, match="user 'root' does not exist"):
+            await run_command("changepassword")
+
+
 class TestSupabaseToken:
     @pytest.fixture
     def development(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
@@ -150,6 +255,12 @@ class TestClearSessions:
             "ended over a year ago, over": await factories.make_session(
                 user, lifetime=-day, revoked_at=now - year - day
             ),
+            "over, of Supabase": await factories.make_session(
+                user, lifetime=day - year, supabase_session_id=uuid4()
+            ),
+            "over for a year, of Supabase": await factories.make_session(
+                user, lifetime=-day - year, supabase_session_id=uuid4()
+            ),
             "ended over a year ago, and asked for since": await factories.make_session(
                 user, lifetime=day, revoked_at=now - year - day
             ),
@@ -158,8 +269,8 @@ class TestClearSessions:
 
         kept = {row[0] for row in await rows("SELECT id FROM accounts_apisession")}
         removed = {name for name, session in sessions.items() if session.id not in kept}
-        assert removed == {"over", "ended over a year ago, over"}
-        assert printed == "Removed 2 expired API sessions.\n"
+        assert removed == {*("over", "over for a year, of Supabase", "ended over a year ago, over")}
+        assert printed == "Removed 3 expired API sessions.\n"
 
     async def test_removes_expired_sessions_of_the_admin(self, run_command: RunCommand) -> None:
         await rows(

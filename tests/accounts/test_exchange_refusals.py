@@ -1,17 +1,29 @@
 """Whom POST /auth/token refuses, though the request is in order: by email, person, session."""
 
 import asyncio
+from contextvars import Context
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from accounts import statements, tokens
+from megapolis import database
 from tests import factories
 from tests.accounts.conftest import SESSIONS, Exchange, rows, same_session, table_rows
+from tests.conftest import RunCommand
 from tests.fakes import KEYS_PATH, FakeSupabase, Mood
-from tests.waiting import eventually
+from tests.waiting import eventually, eventually_equals
 
+EXPIRE = """
+    UPDATE accounts_apisession SET expires_at = now() - $1::text::interval
+    WHERE id = (SELECT min(id) FROM accounts_apisession) RETURNING id
+"""
+WAITING = """
+    SELECT count(*) FROM pg_locks
+    WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))
+"""
 OTHER_SPELLINGS = [
     "ada@example.com",
     "ADA@EXAMPLE.COM",
@@ -107,6 +119,73 @@ class TestRefusal:
         assert (await client.get("/auth/me")).status_code == 401
         new_session = project.token(sub=claims["sub"])
         assert (await exchange(new_session)).status_code == 200
+
+    @pytest.mark.parametrize("ending", ["/auth/logout-everywhere", "/auth/sessions/{id}"])
+    @pytest.mark.parametrize("age", ["1 second", "40 days", "364 days"])
+    async def test_of_a_session_that_had_expired_before_it_was_ended_is_for_good(
+        self, exchange: Exchange, sign_in: Any, project: FakeSupabase, ending: str, age: str
+    ) -> None:
+        """Whoever stole the Supabase session can go on refreshing it."""
+        claims = same_session()
+        await exchange(project.token(**claims))
+        ((session_id,),) = await rows(EXPIRE, age)
+        client = await sign_in(project.token(sub=claims["sub"]))
+        url = ending.format(id=session_id)
+        await client.request("DELETE" if "{" in ending else "POST", url)
+
+        for _ in range(2):
+            response = await exchange(project.token(**claims))
+            assert response.status_code == 401
+            assert response.json()["detail"] == "The session has ended"
+
+    async def test_of_a_session_that_had_expired_outlasts_the_daily_cleaning(
+        self, exchange: Exchange, sign_in: Any, project: FakeSupabase, run_command: RunCommand
+    ) -> None:
+        claims = same_session()
+        await exchange(project.token(**claims))
+        await rows(EXPIRE, "364 days")
+        await run_command("clearsessions")
+        client = await sign_in(project.token(sub=claims["sub"]))
+        await client.post("/auth/logout-everywhere")
+        await run_command("clearsessions")
+
+        assert (await exchange(project.token(**claims))).status_code == 401
+
+    async def test_is_no_concern_of_a_session_that_has_only_expired(
+        self, exchange: Exchange, project: FakeSupabase, run_command: RunCommand
+    ) -> None:
+        claims = same_session()
+        await exchange(project.token(**claims))
+        await rows(EXPIRE, "40 days")
+        await run_command("clearsessions")
+
+        assert (await exchange(project.token(**claims))).status_code == 200
+
+    async def test_does_not_slip_past_an_exchange_under_way(
+        self, exchange: Exchange, sign_in: Any, project: FakeSupabase
+    ) -> None:
+        """The exchange prolongs an expired session, and has not committed when all are ended."""
+        claims = same_session()
+        await exchange(project.token(**claims))
+        await rows(EXPIRE, "40 days")
+        client = await sign_in(project.token(sub=claims["sub"]))
+        async with database.transaction():
+            ((user_id,),) = await rows("SELECT id FROM accounts_user")
+            await statements.put_session.one(
+                user_id=user_id,
+                supabase_session_id=claims["session_id"],
+                aal=1,
+                expires_at=tokens.expiry(),
+            )
+            context = Context()
+            ending = asyncio.create_task(client.post("/auth/logout-everywhere"), context=context)
+            await eventually_equals(lambda: rows(WAITING), [(1,)])
+        await ending
+
+        assert await rows("SELECT count(*) FROM accounts_apisession WHERE revoked_at IS NULL") == [
+            (0,)
+        ]
+        assert (await exchange(project.token(**claims))).status_code == 401
 
     @pytest.mark.parametrize("mood", ["error", "nothing", "garbage", "redirect", "oversized"])
     async def test_for_want_of_supabase_is_503(

@@ -41,7 +41,7 @@ def token(**changes: Any) -> Jws:
 
 def without(claim: str) -> Jws:
     whole = token()
-    del whole.claims[claim]
+    whole.claims.pop(claim, None)
     return whole
 
 
@@ -136,6 +136,22 @@ class TestReadIdentity:
         with pytest.raises(MalformedToken):
             read_identity(token(is_anonymous=value), now=NOW)
 
+    @pytest.mark.parametrize(
+        "amr", [None, [], ["password"], [{"method": "password"}, "otp"], [{"method": "anonymous"}]]
+    )
+    def test_accepts_methods_in_every_form(self, amr: object) -> None:
+        methods = token(amr=amr)
+        assert read_identity(methods, now=NOW) == read_identity(without("amr"), now=NOW)
+        refuse_forbidden(methods)
+
+    @pytest.mark.parametrize(
+        ("aal", "level"),
+        [("aal2", 2), *[(odd, 1) for odd in ("aal1", "aal3", "AAL2", "", None, 2, ["aal2"])]],
+    )
+    def test_counts_one_factor_unless_the_claim_says_two(self, aal: object, level: int) -> None:
+        assert read_identity(token(aal=aal), now=NOW).aal == level
+        assert read_identity(without("aal"), now=NOW).aal == 1
+
     @pytest.mark.parametrize("role", [None, "", 1, ["authenticated"]])
     def test_refuses_a_role_that_is_no_text(self, role: object) -> None:
         with pytest.raises(MalformedToken):
@@ -205,6 +221,10 @@ class TestRefuseForbidden:
             {"client_id": "a"},
             {"client_id": ""},
             {"client_id": None},
+            {"scope": "openid"},
+            {"scope": None},
+            {"amr": ["oauth_provider/authorization_code"]},
+            {"amr": ["totp", {"method": "oauth_provider/authorization_code"}], "aal": "aal2"},
             {"role": "service_role"},
             {"role": "Authenticated"},
         ],

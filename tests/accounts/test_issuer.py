@@ -47,6 +47,14 @@ class TestToken:
         assert token.claims["iss"] == ISSUER == stand_in.iss
         assert token.claims["iat"] == int(NOW)
 
+    def test_says_that_there_was_a_second_factor_if_told_so(self, stand_in: StandInIssuer) -> None:
+        token = parse(stand_in.token("ada@example.com", aal2=True))
+        refuse_forbidden(token)
+        assert read_identity(token, now=NOW).aal == 2
+        assert token.claims["amr"] == [
+            {"method": method, "timestamp": int(NOW)} for method in ("totp", "password")
+        ]
+
     def test_is_of_the_same_user_in_a_new_session_each_time(self, stand_in: StandInIssuer) -> None:
         first, second, other = (
             read_identity(parse(stand_in.token(email)), now=NOW)

@@ -29,6 +29,7 @@ class TestLegacyTokens:
         sub = str(uuid4())
         assert (await verifier.verify(fake.legacy_token(sub=sub))).supabase_id == UUID(sub)
         await verifier.verify(fake.legacy_token(header={"kid": "any"}))
+        assert (await verifier.verify(fake.legacy_token(aal="aal2"))).aal == 2
         with pytest.raises(InvalidSupabaseToken):
             await verifier.verify(fake.legacy_token()[:-4] + "AAAA")
         assert fake.requests == []

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import example, given
@@ -14,6 +15,7 @@ from megapolis import environment
 from tests.accounts.conftest import traces
 from tests.accounts.forgeries import FORGERIES, Forgery, bit_flips, claims, signed
 
+KEY = UUID("2f1b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
 NOW = 1_800_000_000
 MOMENT = datetime.fromtimestamp(NOW, UTC)
 
@@ -31,7 +33,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def timed(**times: object) -> str:
-    return signed(claims(user_id=7, session_id=8) | {"iat": NOW, "exp": NOW + 1} | times)
+    return signed(claims(user_id=7, session_key=KEY) | {"iat": NOW, "exp": NOW + 1} | times)
 
 
 def parts(token: str) -> list[object]:
@@ -43,7 +45,7 @@ class TestIssue:
     def test_writes_these_fields_and_no_others(self) -> None:
         expires_at = MOMENT + timedelta(days=30, microseconds=999_999)
         token = tokens.issue(
-            user_id=7, email="ada@example.com", session_id=8, expires_at=expires_at
+            user_id=7, email="ada@example.com", session_key=KEY, expires_at=expires_at
         )
 
         header, written = parts(token)
@@ -55,29 +57,29 @@ class TestIssue:
             "iat": NOW,
             "iss": "megapolis",
             "aud": "megapolis-api",
-            "sid": "8",
+            "sid": str(KEY),
         }
         assert token == signed(written)
 
     def test_leaves_the_email_empty_where_there_is_none(self) -> None:
-        token = tokens.issue(user_id=7, email=None, session_id=8, expires_at=tokens.expiry())
+        token = tokens.issue(user_id=7, email=None, session_key=KEY, expires_at=tokens.expiry())
         claims = parts(token)[1]
         assert isinstance(claims, dict)
         assert claims["email"] == ""
 
     @given(
         st.integers(1, 2**63 - 1),
-        st.integers(1, 2**63 - 1),
+        st.uuids(),
         st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     )
-    @example(2**63 - 1, 2**63 - 1, "\u00e9@example.com")
-    def test_writes_what_is_read(self, user_id: int, session_id: int, email: str | None) -> None:
+    @example(2**63 - 1, KEY, "\u00e9@example.com")
+    def test_writes_what_is_read(self, user_id: int, session_key: UUID, email: str | None) -> None:
         expires_at = tokens.expiry()
         token = tokens.issue(
-            user_id=user_id, email=email, session_id=session_id, expires_at=expires_at
+            user_id=user_id, email=email, session_key=session_key, expires_at=expires_at
         )
         assert tokens.read(token) == tokens.Claims(
-            user_id=user_id, session_id=session_id, expires_at=int(expires_at.timestamp())
+            user_id=user_id, session_key=str(session_key), expires_at=int(expires_at.timestamp())
         )
 
 
@@ -92,12 +94,12 @@ class TestExpiry:
 
 class TestRead:
     def test_returns_what_the_token_says(self) -> None:
-        said = claims(user_id=7, session_id=8)
+        said = claims(user_id=7, session_key=KEY)
         found = tokens.read(signed(said))
-        assert (found.user_id, found.session_id, found.expires_at) == (7, 8, said["exp"])
+        assert (found.user_id, found.session_key, found.expires_at) == (7, str(KEY), said["exp"])
 
     def test_verifies_a_token_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        token = signed(claims(user_id=7, session_id=8))
+        token = signed(claims(user_id=7, session_key=KEY))
         found = tokens.read(token)
         monkeypatch.setattr(tokens, "_read", None)
 
@@ -105,7 +107,7 @@ class TestRead:
 
     def test_remembers_a_bounded_number_of_tokens(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tokens, "REMEMBERED", 2)
-        issued = [signed(claims(user_id=1, session_id=number)) for number in (1, 2, 3)]
+        issued = [signed(claims(user_id=number, session_key=KEY)) for number in (1, 2, 3)]
 
         for token in issued:
             tokens.read(token)
@@ -115,7 +117,7 @@ class TestRead:
     def test_refuses_a_token_that_it_remembers_once_it_is_over(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        token = signed(claims(user_id=7, session_id=8))
+        token = signed(claims(user_id=7, session_key=KEY))
         expires_at = tokens.read(token).expires_at
 
         monkeypatch.setattr(tokens, "time", lambda: float(expires_at))
@@ -143,11 +145,11 @@ class TestRead:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(tokens, "time", lambda: float(NOW))
-        assert tokens.read(timed()).session_id == 8
+        assert tokens.read(timed()).session_key == str(KEY)
 
     @pytest.mark.parametrize("forgery", FORGERIES, ids=lambda forgery: forgery.name)
     def test_refuses_whatever_is_forged(self, forgery: Forgery) -> None:
-        token = forgery.token(claims(user_id=7, session_id=8))
+        token = forgery.token(claims(user_id=7, session_key=KEY))
         with pytest.raises(tokens.InvalidToken) as caught:
             tokens.read(token)
 
@@ -163,7 +165,7 @@ class TestRead:
         assert [name for name, count in names.items() if count > 1] == []
 
     def test_refuses_every_token_of_which_one_bit_is_flipped(self) -> None:
-        good = signed(claims(user_id=7, session_id=8))
+        good = signed(claims(user_id=7, session_key=KEY))
         assert tokens.read(good).user_id == 7
         accepted = []
         for token in bit_flips(good):

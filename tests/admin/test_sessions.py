@@ -72,3 +72,20 @@ class TestSessions:
             SESSIONS, action="end_selected", _selected_action=[str(session.id)], confirmed="yes"
         )
         assert f"session {session.id}" not in (await staff.get(f"{SESSIONS}?state=ended")).text
+
+    async def test_that_have_expired_are_ended_too(self, superuser: Staff, user: Any) -> None:
+        """The next exchange of their Supabase session would prolong them."""
+        session = await factories.make_session(user, lifetime=timedelta(days=-40))
+        fields = {"action": "end_selected", "_selected_action": [str(session.id)]}
+        await superuser.post(SESSIONS, **fields, confirmed="yes")
+        assert f"session {session.id}" in (await superuser.get(f"{SESSIONS}?state=ended")).text
+
+    async def test_of_a_user_are_ended_whether_expired_or_not(
+        self, superuser: Staff, user: Any
+    ) -> None:
+        for days in (-40, 40):
+            await factories.make_session(user, lifetime=timedelta(days=days))
+        fields = {"action": "end_all_sessions", "_selected_action": [str(user.id)]}
+        await superuser.post("/admin/accounts/user/", **fields, confirmed="yes")
+        left = await orm(ApiSession.objects.filter(revoked_at=None).count)
+        assert left == 0

@@ -165,3 +165,31 @@ class TestTheLimit:
         await visitor.sign_in("my password in the wrong field", "guess")
         attempt = await orm(SignInAttempt.objects.get)
         assert "password" not in f"{attempt.account} {attempt.client}"
+
+
+class TestSessionAfterARestore:
+    """Sessions of staff have random keys, and hold a hash of their user's password."""
+
+    @pytest.mark.parametrize("superuser", [False, True])
+    async def test_is_not_that_of_another_user_who_got_the_same_number(
+        self, make_staff: MakeStaff, sign_in: SignIn, superuser: bool
+    ) -> None:
+        ada = await make_staff("ada@example.com")
+        staff = await sign_in("ada@example.com")
+        assert (await staff.get("/admin/")).url.path == "/admin/"
+        await orm(lambda: User.objects.all().delete())
+        bea = await make_staff("bea@example.com", superuser=superuser)
+        await orm(lambda: User.objects.filter(pk=bea.pk).update(id=ada.pk))
+
+        assert (await staff.get("/admin/")).url.path == "/admin/login/"
+
+    async def test_is_not_that_of_a_user_of_the_same_number_without_a_password(
+        self, make_staff: MakeStaff, make_user: Any, sign_in: SignIn
+    ) -> None:
+        ada = await make_staff("ada@example.com")
+        staff = await sign_in("ada@example.com")
+        await orm(lambda: User.objects.all().delete())
+        bea = await make_user(is_staff=True)
+        await orm(lambda: User.objects.filter(pk=bea.id).update(id=ada.pk))
+
+        assert (await staff.get("/admin/")).url.path == "/admin/login/"

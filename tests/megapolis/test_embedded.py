@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent
@@ -11,10 +12,12 @@ from typing import IO, Any
 
 import psycopg
 import pytest
+from django.db import connections
 
 from megapolis import embedded, environment
 from megapolis.embedded import EmbeddedError, EmbeddedServer
 from megapolis.embedded import server as module
+from megapolis.embedded.base import DatabaseClient
 from tests.waiting import PATIENCE
 
 USER = """
@@ -261,11 +264,105 @@ class TestErrors:
         with pytest.raises(EmbeddedError, match="cannot be used: Not a directory"):
             EmbeddedServer(place / "file" / "server").start()
 
-    def test_refuses_a_socket_folder_of_somebody_else(self, place: Path) -> None:
-        (place / "elsewhere").mkdir()
-        (place / "trap").symlink_to(place / "elsewhere")
-        with pytest.raises(EmbeddedError, match="belongs to somebody else"):
-            EmbeddedServer(place)._private(place / "trap")
+
+class TestSocketFolder:
+    """In /tmp, where anybody may have made something under its name before."""
+
+    @pytest.fixture
+    def far(self, place: Path) -> Iterator[EmbeddedServer]:
+        """A server whose path is too long for a socket."""
+        server = EmbeddedServer(place / ("long" * 30), durable=False)
+        yield server
+        with suppress(FileNotFoundError, NotADirectoryError):
+            server.socket_folder.rmdir()
+        server.socket_folder.unlink(missing_ok=True)
+
+    @pytest.fixture
+    def nothing_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(self: EmbeddedServer, command: str, *arguments: str) -> int:
+            pytest.fail(f"{command} was run")
+
+        monkeypatch.setattr(EmbeddedServer, "_run", fail)
+
+    @pytest.mark.usefixtures("nothing_runs")
+    @pytest.mark.parametrize("kind", ["link", "link to nothing", "file", "pipe"])
+    def test_that_is_none_is_refused_before_anything_connects(
+        self, kind: str, far: EmbeddedServer, place: Path
+    ) -> None:
+        (place / "trap").mkdir()
+        if kind.startswith("link"):
+            far.socket_folder.symlink_to(place / ("trap" if kind == "link" else "nothing"))
+        elif kind == "file":
+            far.socket_folder.touch()
+        else:
+            os.mkfifo(far.socket_folder)
+        with pytest.raises(EmbeddedError, match=f"{far.socket_folder} belongs to somebody else"):
+            far.start()
+        assert (place / "trap").stat().st_mode & 0o077
+        assert far._membership is None
+
+    @pytest.mark.usefixtures("nothing_runs")
+    @pytest.mark.parametrize("mode", [0o700, 0o777])
+    def test_of_another_account_is_refused_before_anything_connects(
+        self, mode: int, far: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        far.socket_folder.mkdir()
+        far.socket_folder.chmod(mode)
+        somebody_else = os.geteuid() + 1
+        monkeypatch.setattr(os, "geteuid", lambda: somebody_else)
+        with pytest.raises(EmbeddedError, match=f"{far.socket_folder} belongs to somebody else"):
+            far.start()
+        assert far.socket_folder.stat().st_mode & 0o777 == mode
+
+    def test_of_ones_own_is_closed_to_others(self, far: EmbeddedServer) -> None:
+        far.socket_folder.mkdir()
+        far.socket_folder.chmod(0o777)
+        try:
+            connect(far.start()).close()
+            assert far.socket_folder.stat().st_mode & 0o777 == 0o700
+        finally:
+            far.stop()
+
+    def test_is_looked_at_by_whoever_joins(
+        self, far: EmbeddedServer, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        far.start()
+        try:
+            monkeypatch.setattr(EmbeddedServer, "_user_id", -1)
+            monkeypatch.setattr(os, "geteuid", lambda: 2**31)
+            with pytest.raises(EmbeddedError, match="belongs to somebody else"):
+                EmbeddedServer(far.folder, durable=False).start()
+        finally:
+            monkeypatch.undo()
+            far.stop()
+
+
+class TestPeer:
+    def test_is_asked_for_its_account(self, running: EmbeddedServer) -> None:
+        options: dict[str, Any] = {
+            "host": running.start(),
+            "user": "postgres",
+            "dbname": "postgres",
+        }
+        psycopg.connect(**options, requirepeer=running.account_name).close()
+        with pytest.raises(psycopg.OperationalError, match="requirepeer specifies"):
+            psycopg.connect(**options, requirepeer="somebody-else")
+
+    def test_is_asked_for_its_account_by_every_connection(self, db: None) -> None:
+        from megapolis.connector import connection_parameters
+
+        owner = embedded.default.data.owner()
+        assert connection_parameters()["requirepeer"] == owner
+        settings = {**connections["default"].settings_dict}
+        _, env = DatabaseClient.settings_to_cmd_args_env(settings, [])
+        assert env
+        assert env["PGREQUIREPEER"] == owner
+
+    def test_is_not_asked_where_its_account_has_no_name(
+        self, running: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(EmbeddedServer, "_user_id", 2**31 - 2)
+        assert running.account_name == ""
 
 
 class TestModule:

@@ -84,6 +84,7 @@ class TestDefaults:
         assert loaded.CORS_ALLOWED_ORIGINS == ()
         assert loaded.TRUSTED_PROXIES == ()
         assert loaded.SUPABASE_ALLOW_UNVERIFIED is False
+        assert loaded.SUPABASE_REQUIRE_AAL2 == "off"
         assert loaded.ADMIN_ENABLED is True
         assert loaded.ACCESS_LOG is True
         assert loaded.LOG_LEVEL == "INFO"
@@ -110,6 +111,21 @@ class TestDefaults:
 
 
 class TestValues:
+    @pytest.mark.parametrize("value", ["off", "staff", "all"])
+    def test_of_a_choice_are_these_words(self, load: Any, value: str) -> None:
+        assert load(PRODUCTION, SUPABASE_REQUIRE_AAL2=value).SUPABASE_REQUIRE_AAL2 == value
+
+    @pytest.mark.parametrize(
+        "value", ["Staff", "ALL", "on", "true", "1", "0", "false", "none", "stuff", "staff,all"]
+    )
+    @pytest.mark.parametrize("variables", [DEVELOPMENT, TEST, PRODUCTION])
+    def test_of_a_choice_are_refused_when_misspelt(
+        self, problems: Any, value: str, variables: dict[str, str]
+    ) -> None:
+        assert problems(variables, SUPABASE_REQUIRE_AAL2=value) == [
+            "SUPABASE_REQUIRE_AAL2 must be one of off, staff, all"
+        ]
+
     @pytest.mark.parametrize(
         ("given", "meant"),
         [
@@ -154,6 +170,23 @@ class TestValues:
     def test_networks(self, load: Any) -> None:
         loaded = load(PRODUCTION, TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.1, fd00::/8")
         assert loaded.TRUSTED_PROXIES == ("10.0.0.0/8", "192.0.2.1", "fd00::/8")
+
+    @pytest.mark.parametrize(
+        "proxies",
+        [
+            *("10.0.0.0/8", "172.16.0.0/12,192.168.0.0/16", "127.0.0.1,::1", "0.0.0.0"),
+            *("fc00::/7", "fd00::/8", "2400:cb00::/32", "104.16.0.0/13", "::ffff:10.0.0.0/104"),
+            "10.0.0.0/8,10.1.0.0/16,10.0.0.1",
+        ],
+    )
+    def test_networks_of_proxies_are_trusted_in_production(self, load: Any, proxies: str) -> None:
+        assert load(PRODUCTION, TRUSTED_PROXIES=proxies).TRUSTED_PROXIES == tuple(
+            proxies.split(",")
+        )
+
+    @pytest.mark.parametrize("proxies", ["0.0.0.0/0", "::/0"])
+    def test_anybody_may_be_trusted_in_development(self, load: Any, proxies: str) -> None:
+        assert load(DEVELOPMENT, TRUSTED_PROXIES=proxies).TRUSTED_PROXIES == (proxies,)
 
     def test_development_may_use_plain_http(self, load: Any) -> None:
         loaded = load(
@@ -222,6 +255,26 @@ class TestProblems:
             ("TRUSTED_PROXIES", "10.0.0.0/33"),
             ("TRUSTED_PROXIES", "proxy.example.com"),
             ("TRUSTED_PROXIES", "10.0.0.1/8"),
+            ("TRUSTED_PROXIES", "0.0.0.0/0"),
+            ("TRUSTED_PROXIES", "::/0"),
+            ("TRUSTED_PROXIES", "10.0.0.0/8,0.0.0.0/0"),
+            ("TRUSTED_PROXIES", "0.0.0.0/1,128.0.0.0/1"),
+            ("TRUSTED_PROXIES", "128.0.0.0/7"),
+            ("TRUSTED_PROXIES", "2000::/3"),
+            ("TRUSTED_PROXIES", "::/1, 8000::/1"),
+            ("TRUSTED_PROXIES", "2600::/12"),
+            ("TRUSTED_PROXIES", "::ffff:0:0/96"),
+            ("TRUSTED_PROXIES", "::/64"),
+            ("TRUSTED_PROXIES", "::ffff:0:0/97,::ffff:128.0.0.0/97"),
+            ("TRUSTED_PROXIES", ",".join(f"{n}.0.0.0/8" for n in range(256))),
+            ("TRUSTED_PROXIES", "*"),
+            ("ALLOWED_HOSTS", ".com"),
+            ("ALLOWED_HOSTS", "api.example.com,.org"),
+            ("ALLOWED_HOSTS", "."),
+            ("ALLOWED_HOSTS", "*.example.com"),
+            ("CORS_ALLOWED_ORIGINS", "https://*"),
+            ("CORS_ALLOWED_ORIGINS", "https://*.example.com"),
+            ("CORS_ALLOWED_ORIGINS", "https://.example.com"),
             ("ADMIN_ENABLED", "yes"),
             ("API_DOCS_ENABLED", "on"),
             ("LOG_LEVEL", "VERBOSE"),
@@ -233,6 +286,10 @@ class TestProblems:
     def test_of_one_variable_name_it(self, problems: Any, name: str, value: str) -> None:
         found = problems(PRODUCTION, **{name: value})
         assert {line.split()[0] for line in found} == {name}
+
+    def test_say_what_to_write_instead_of_the_whole_internet(self, problems: Any) -> None:
+        (problem,) = problems(PRODUCTION, TRUSTED_PROXIES="0.0.0.0/0")
+        assert "Name your proxies, such as 10.0.0.5 or 10.0.0.0/8" in problem
 
     @pytest.mark.parametrize("name", environment.VARIABLES)
     def test_never_show_a_value(self, problems: Any, name: str) -> None:
@@ -287,7 +344,7 @@ class TestExample:
 
     def test_is_complete(self) -> None:
         text = (environment.BASE_DIR / ".env.example").read_text()
-        listed = re.findall(r"^# (.+)\n([A-Z_]+)=", text, re.MULTILINE)
+        listed = re.findall(r"^# (.+)\n([A-Z0-9_]+)=", text, re.MULTILINE)
         assert [(name, description) for description, name in listed] == list(
             environment.VARIABLES.items()
         )

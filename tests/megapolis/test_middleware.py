@@ -82,6 +82,46 @@ class TestSecurityHeaders:
 
         assert "default-src 'self'" in response.headers["Content-Security-Policy"]
 
+    @pytest.mark.parametrize(
+        ("method", "path", "status"),
+        [
+            ("GET", "/docs", 200),
+            ("HEAD", "/docs", 200),
+            ("OPTIONS", "/docs", 204),
+            ("POST", "/docs", 405),
+            ("GET", "/openapi.json", 200),
+            ("GET", "/", 302),
+            ("GET", "/widgets", 307),
+            ("GET", "/widgets/", 401),
+            ("GET", "/nowhere", 404),
+            ("GET", "/livez", 200),
+            ("GET", "/admin/login/", 200),
+            ("GET", "/admin", 301),
+            ("GET", "/admin/nothing/", 302),
+            ("GET", "/static/nothing", 404),
+            ("GET", "/static/ninja/swagger-ui.css", 200),
+        ],
+    )
+    async def test_let_no_page_be_framed(
+        self, anonymous: httpx.AsyncClient, method: str, path: str, status: int
+    ) -> None:
+        response = await anonymous.request(method, path)
+
+        assert response.status_code == status
+        assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["X-Frame-Options"] == "DENY"
+
+    async def test_leave_the_documentation_its_own_files_alone(
+        self, anonymous: httpx.AsyncClient
+    ) -> None:
+        policy = (await anonymous.get("/docs")).headers["Content-Security-Policy"]
+
+        assert not {"http:", "https:", "*", "'unsafe-eval'"} & set(policy.replace(";", "").split())
+        assert "script-src" not in policy
+        for directive in ("object-src", "base-uri", "form-action"):
+            assert f"{directive} 'none'" in policy
+
 
 class TestAppendSlash:
     async def test_redirects_with_method_and_query(self, anonymous: httpx.AsyncClient) -> None:

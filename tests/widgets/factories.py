@@ -5,7 +5,15 @@ from itertools import count
 
 import pytest
 
-from tests.factories import SessionRow, UserRow, make_session, make_token, make_user
+from tests.factories import (
+    SessionRow,
+    UserRow,
+    make_session,
+    make_token,
+    make_user,
+    permit,
+    permit_group,
+)
 from widgets import statements
 from widgets.schemas import WidgetResponse
 
@@ -18,6 +26,8 @@ __all__ = [
     "make_token",
     "make_user",
     "make_widget",
+    "permit",
+    "permit_group",
 ]
 
 type MakeWidget = Callable[..., Awaitable[WidgetResponse]]

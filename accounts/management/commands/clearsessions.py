@@ -8,9 +8,9 @@ from django.db.models import Q
 
 from accounts.models import ApiSession
 
-KEEP_REVOKED = timedelta(days=365)
-"""A Supabase session may live on after it was ended here, and is refused as long as its row says
-so. A year is longer than a client that was signed out keeps its refresh token."""
+KEEP = timedelta(days=365)
+"""A Supabase session may outlive its row's expiry and its end here. As long as there is the row,
+signing out everywhere ends it, and an exchange after its end is rejected."""
 
 
 class Command(clearsessions.Command):
@@ -22,8 +22,9 @@ class Command(clearsessions.Command):
         """Remove them, and say how many of the API's there were."""
         super().handle(**options)
         now = datetime.now(UTC)
+        kept = Q(supabase_session_id__isnull=False, expires_at__gte=now - KEEP)
         expired = ApiSession.objects.filter(
-            Q(revoked_at=None) | Q(revoked_at__lt=now - KEEP_REVOKED), expires_at__lt=now
+            (Q(revoked_at=None) & ~kept) | Q(revoked_at__lt=now - KEEP), expires_at__lt=now
         )
         count, _ = expired.delete()
         self.stdout.write(f"Removed {count} expired API sessions.")

@@ -19,11 +19,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
         parser.add_argument("email", metavar="EMAIL")
+        parser.add_argument("--aal2", action="store_true", help="as after a second factor")
 
-    def handle(self, *, email: str, **options: Any) -> None:
+    def handle(self, *, email: str, aal2: bool, **options: Any) -> None:
         """Print the token."""
         try:
-            token = stand_in_issuer().token(email)
+            token = stand_in_issuer().token(email, aal2=aal2)
         except (ImproperlyConfigured, ValueError) as exc:
             raise CommandError(str(exc)) from None
         self.stdout.write(token)

@@ -5,36 +5,50 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts import tokens
-from accounts.models import ApiSession, User, parse_email
+from accounts.assurance import required_level
+from accounts.management.users import find_or_create_user
+from accounts.models import ApiSession
 
 
 class Command(BaseCommand):
     """Create the user if need be, start a session, and print its token and nothing else."""
 
-    help = "Print an access token of this API for EMAIL; the user is created if there is none."
+    help = "Print an access token of this API for USER."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("email", metavar="EMAIL")
+        parser.add_argument(
+            "user",
+            metavar="USER",
+            help="the email of a local account, which is created if there is none, or the id or "
+            "the Supabase id of any user",
+        )
         parser.add_argument("--staff", action="store_true", help="make the user staff")
 
-    def handle(self, *, email: str, staff: bool, **options: Any) -> None:
+    def handle(self, *, user: str, staff: bool, **options: Any) -> None:
         """Print the token."""
-        try:
-            address = parse_email(email)
-        except ValueError as exc:
-            raise CommandError(str(exc)) from None
-        user, _ = User.objects.get_or_create(email=address)
-        if not user.is_active:
+        _require_no_second_factor(is_staff=staff)
+        found = find_or_create_user(user)
+        _require_no_second_factor(is_staff=found.is_staff or found.is_superuser)
+        if not found.is_active:
             raise CommandError("The user is deactivated.")
-        if staff and not user.is_staff:
-            user.is_staff = True
-            user.save(update_fields=["is_staff", "updated_at"])
-        session = ApiSession.objects.create(user=user, expires_at=tokens.expiry())
+        if staff and not found.is_staff:
+            found.is_staff = True
+            found.save(update_fields=["is_staff", "updated_at"])
+        session = ApiSession.objects.create(user=found, expires_at=tokens.expiry())
         token = tokens.issue(
-            user_id=user.pk,
-            email=user.email,
-            session_id=session.pk,
+            user_id=found.pk,
+            email=found.email,
+            session_key=session.key,
             expires_at=session.expires_at,
         )
         self.stdout.write(token)
+
+
+def _require_no_second_factor(*, is_staff: bool) -> None:
+    """Raise CommandError where each request with the token would be rejected."""
+    if required_level(is_staff=is_staff) > 1:
+        raise CommandError(
+            "SUPABASE_REQUIRE_AAL2 requires a second factor of this user, and a command has none. "
+            "Sign in with Supabase, and exchange the token."
+        )

@@ -20,6 +20,7 @@ class User(models.Model):
 class ApiSession(models.Model):
     """The columns that a request needs of a session."""
 
+    key = models.UUIDField()
     user = models.ForeignKey(User, models.CASCADE)
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True)

@@ -56,6 +56,13 @@ EMAILS: list[object] = [
     *["ada\u202e@example.com", "ada\u200b@example.com", "ada@exa\u00a0mple.com", "ada\x7f@a.com"],
     *["ada\uff20example\uff20com", f"{'a' * 243}@example.com", f"{'\ufdfa' * 20}@example.com"],
 ]
+NO_METHODS: list[object] = [
+    *["", "password", "oauth_provider/authorization_code", {}, 0, 1, True, False],
+    *[{"method": "oauth_provider/authorization_code"}, [None], [1], [True], [[]], [{}]],
+    *[[["oauth_provider/authorization_code"]], [{"method": None}], [{"method": ["password"]}]],
+    *[[{"method": {"method": "oauth_provider/authorization_code"}}], ["password", None]],
+    *[[{"Method": "password"}], [{"timestamp": 1}]],
+]
 NO_BOOLEANS: list[object] = [None, 0, 1, "", "true", "false", [], {}]
 ISSUERS: dict[str, Callable[[str], object]] = {
     "with a slash": lambda iss: f"{iss}/",
@@ -201,6 +208,7 @@ CLAIMS = [
         Attack(f"is_anonymous {value!r}", with_claim("is_anonymous", value))
         for value in NO_BOOLEANS
     ],
+    *[Attack(f"amr {value!r}", with_claim("amr", value)) for value in NO_METHODS],
     *[Attack(f"iss {name}", with_issuer(change)) for name, change in ISSUERS.items()],
     *[Attack(name, with_times(changes)) for name, changes in TIMES.items()],
     *[Attack(f"{claim} in milliseconds", in_milliseconds(claim)) for claim in NUMBER_CLAIMS],

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from typing import Any
 from uuid import uuid4
 
@@ -45,7 +46,9 @@ def id_token(*, audience: str) -> Callable[[FakeSupabase], str]:
 
 def our_own(_: FakeSupabase) -> str:
     expires_at = datetime.now(UTC) + timedelta(days=1)
-    return tokens.issue(user_id=1, email="ada@example.com", session_id=1, expires_at=expires_at)
+    return tokens.issue(
+        user_id=1, email="ada@example.com", session_key=uuid4(), expires_at=expires_at
+    )
 
 
 def with_our_secret(fake: FakeSupabase) -> str:
@@ -76,6 +79,50 @@ FORBIDDEN: dict[str, dict[str, Any]] = {
     "role with a space": {"role": "authenticated "},
     "role of a longer name": {"role": "authenticated_admin"},
 }
+
+CLIENT_METHOD = "oauth_provider/authorization_code"
+CLIENT_CLAIMS: dict[str, dict[str, Any]] = {
+    "client_id": {"client_id": str(uuid4())},
+    "scope": {"scope": "openid email"},
+}
+CLIENT_METHODS: dict[str, list[object]] = {
+    "amr": [{"method": CLIENT_METHOD, "timestamp": 1}],
+    "amr beside another method": [
+        {"method": "password", "timestamp": 1},
+        {"method": CLIENT_METHOD, "timestamp": 2},
+    ],
+    "amr before another method": [{"method": CLIENT_METHOD}, {"method": "password"}],
+    "amr as text": [CLIENT_METHOD],
+    "amr as text beside an object": [{"method": "password", "timestamp": 1}, CLIENT_METHOD],
+    "amr with more members": [{"provider": "x", "timestamp": 1, "method": CLIENT_METHOD}],
+    "amr of another grant": [{"method": "oauth_provider/refresh_token", "timestamp": 1}],
+}
+SECOND_FACTOR: dict[str, Any] = {"method": "totp", "timestamp": 3}
+
+
+def client_marks() -> dict[str, dict[str, Any]]:
+    """Every combination of the marks of a third party's client, with each level of assurance."""
+    found: dict[str, dict[str, Any]] = {
+        "scope empty": {"scope": ""},
+        "scope null": {"scope": None},
+        "scope a list": {"scope": ["openid"]},
+    }
+    sets = [names for size in range(3) for names in combinations(CLIENT_CLAIMS, size)]
+    for names in sets:
+        claims = {key: value for name in names for key, value in CLIENT_CLAIMS[name].items()}
+        if names:
+            found[" and ".join(names)] = claims
+        for name, methods in CLIENT_METHODS.items():
+            found[" and ".join((*names, name))] = claims | {"amr": methods}
+    second = {
+        f"{name}, with a second factor": claims
+        | {"aal": "aal2", "amr": [SECOND_FACTOR, *claims.get("amr", ["password"])]}
+        for name, claims in found.items()
+    }
+    return found | second
+
+
+FORBIDDEN |= {f"a client marked by {name}": claims for name, claims in client_marks().items()}
 
 
 def forbidden(claims: dict[str, Any]) -> Callable[[FakeSupabase], str]:

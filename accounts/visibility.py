@@ -1,0 +1,40 @@
+"""Which emails are shown to whom: to staff in the admin, those of users whom they may view.
+
+`User.__str__` asks here, so it holds wherever the admin writes a user out: in lists, options,
+forms, logs and histories, of every feature. Outside of the admin nobody is asked.
+"""
+
+from contextvars import ContextVar
+from typing import Any
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.decorators import async_only_middleware
+
+from megapolis.middleware import AsyncView
+
+_request: ContextVar[Any] = ContextVar("request", default=None)
+"""Not its user, who would be loaded where asgiref compares the variables of two contexts."""
+
+
+def is_email_shown(user: AbstractBaseUser | None = None) -> bool:
+    """Return whether the email of a user, or of any user, is shown to who looks at the admin."""
+    request = _request.get()
+    if request is None or (user is not None and request.user.pk == user.pk):
+        return True
+    return any(request.user.has_perm(f"accounts.{verb}_user") for verb in ("view", "change"))
+
+
+@async_only_middleware
+def viewer(get_response: AsyncView) -> AsyncView:
+    """Remember who looks at the admin, for as long as a page is made."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        token = _request.set(request)
+        try:
+            return await get_response(request)
+        finally:
+            _request.reset(token)
+
+    return middleware
