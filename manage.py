@@ -6,7 +6,6 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
-from django.db.utils import OperationalError
 
 
 def main() -> None:
@@ -19,12 +18,25 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as exc:
         sys.exit(f"manage.py: {exc}")
-    except OperationalError as exc:
-        if "--traceback" in sys.argv:
+    except Exception as exc:
+        sentence = None if "--traceback" in sys.argv else _outage(exc)
+        if sentence is None:
             raise
-        reason = " ".join(str(exc).split())
-        hint = "If there is no database yet, `python manage.py initdb` makes it."
-        sys.exit(f"manage.py: {reason}\n{hint}")
+        sys.exit(f"manage.py: {sentence}")
+
+
+def _outage(exc: Exception) -> str | None:
+    """Return what to say if the database is to blame, and not the command."""
+    from megapolis.database_errors import DatabaseUnavailable, sqlstate_of, state_of  # noqa: PLC0415
+
+    is_ours = isinstance(exc, DatabaseUnavailable)
+    if not is_ours and state_of(exc) is None:
+        return None
+    cause = (is_ours and exc.__cause__) or exc
+    reason = " ".join(str(cause).split()) or str(exc)
+    if sqlstate_of(cause) in {None, "42P01", "42703"}:
+        reason += "\nIf there is no database yet, `python manage.py initdb` makes it."
+    return reason
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from megapolis import environment
+from megapolis.database_errors import drops_connection
 
 type Row = tuple[Any, ...]
 
@@ -69,6 +70,18 @@ class Connection(AsyncConnection[Row]):
         while not self.closed and self._unread.poll(0):
             self._read()
         return not self.closed
+
+    @property
+    def is_read_only(self) -> bool:
+        """True if the server has reported that this session's transactions cannot write.
+
+        It reports these settings by itself, at the start of the session and when they change.
+        """
+        setting = self.pgconn.parameter_status
+        return (
+            setting(b"default_transaction_read_only") == b"on"
+            or setting(b"in_hot_standby") == b"on"
+        )
 
     @property
     def age(self) -> float:
@@ -160,7 +173,10 @@ class Connection(AsyncConnection[Row]):
         if isinstance(outcome, psycopg.Error):
             raise outcome
         if outcome.status == ExecStatus.FATAL_ERROR:
-            raise error_from_result(outcome, encoding=self.info.encoding)
+            error = error_from_result(outcome, encoding=self.info.encoding)
+            if drops_connection(error):
+                self.retire()
+            raise error
         return outcome
 
     def _read(self) -> None:

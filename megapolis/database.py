@@ -28,11 +28,17 @@ from typing import Any, Final
 import psycopg
 from psycopg import errors
 
-from megapolis import environment, limits, transactions
+from megapolis import environment, limits, outages, transactions
 from megapolis.connection import Connection, Row
 from megapolis.connector import connect
-from megapolis.database_errors import DatabaseUnavailable, translated
-from megapolis.pool import Exhausted, Pool
+from megapolis.database_errors import (
+    DatabaseUnavailable,
+    Exhausted,
+    drops_connection,
+    repeats_reads,
+    translated,
+)
+from megapolis.pool import Pool
 from megapolis.transactions import Transaction, block
 
 PAUSE: Final = (0.01, 0.05)
@@ -101,7 +107,7 @@ async def transaction() -> AsyncIterator[None]:
         return
     pool = _open_pool()
     try:
-        connection = await pool.take()
+        connection = await _take_for_writing(pool)
     except Exhausted as exc:
         raise DatabaseUnavailable from exc
     current = Transaction(connection)
@@ -130,15 +136,19 @@ async def fetch(sql: bytes, arguments: Sequence[Any], *, reads: bool) -> list[Ro
         if inside is not None:
             return await _fetch_inside(inside, sql, arguments)
         pool = _open_pool()
-        connection = await pool.take()
+        connection = await (pool.take() if reads else _take_for_writing(pool))
         try:
-            return await connection.fetch(sql, arguments)
+            rows = await connection.fetch(sql, arguments)
         except psycopg.Error as exc:
             if not await _may_repeat(connection, exc, reads=reads):
                 raise
-            if not connection.closed:
+            if not connection.closed and not drops_connection(exc):
                 # Here its plans are forgotten; those of another connection may be stale, too.
                 return await connection.fetch(sql, arguments)
+        else:
+            if outages.noted and not reads:
+                outages.end()
+            return rows
         finally:
             pool.give_back(connection)
         connection = await pool.take()
@@ -169,7 +179,20 @@ async def _may_repeat(connection: Connection, exc: psycopg.Error, *, reads: bool
         # At once, it would run into the same one that was let through.
         await asyncio.sleep(uniform(*PAUSE))  # noqa: S311 - no secret
         return True
-    return reads and connection.closed
+    return reads and (connection.closed or repeats_reads(exc))
+
+
+async def _take_for_writing(pool: Pool) -> Connection:
+    """Take a connection, and replace it if its session was read-only before this call.
+
+    The state may have ended since, or another server may be the primary: a new session knows.
+    """
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    connection = await pool.take()
+    if connection.is_read_only and connection.age > loop.time() - started:
+        return await pool.renew(connection)
+    return connection
 
 
 def _open_pool() -> Pool:

@@ -10,11 +10,13 @@ from django.conf import settings
 from django.core import signals
 from django.core.exceptions import BadRequest as DjangoBadRequest
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import Error as DjangoDatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from megapolis.database_errors import translated
 from megapolis.errors import (
     ApiError,
     BadRequest,
@@ -74,6 +76,8 @@ def exception_response(exc: BaseException) -> HttpResponse:
         if not isinstance(exc.__cause__, ApiError):
             return problem_response(status=exc.status_code, detail=str(exc))
         exc = exc.__cause__
+    if isinstance(exc, DjangoDatabaseError):
+        exc = translated(exc)
     for foreign, ours in TRANSLATIONS.items():
         if isinstance(exc, foreign):
             exc = ours()

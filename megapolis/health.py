@@ -2,8 +2,10 @@
 
 - `/livez` says that the event loop turns. It asks nobody, so that an outage of the database does
   not get healthy processes killed.
-- `/readyz` says 200 when the database answers, its migrations are applied and the keys of the
-  Supabase project were fetched once; and 503 before that, and from SIGTERM on.
+- `/readyz` says 200 when the database accepts writes and has what this code needs, and the keys of
+  the Supabase project were fetched once; and 503 otherwise, and from SIGTERM on. Each time it asks
+  in one statement: the database may be restored, downgraded or demoted at any time. Migrations and
+  columns that this code does not know do no harm: the next version may be on its way.
 
 They need no token, are not limited or logged, and answer to every `Host`, for a probe often knows
 an address only. They are not in the OpenAPI document, which is for clients of the API. Whoever
@@ -11,15 +13,17 @@ asks learns "ready" or "not ready"; the reason is in the log.
 """
 
 import asyncio
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any, Final
 
 import psycopg
+from django.apps import apps
 from django.db.migrations.loader import MigrationLoader
-from psycopg.errors import UndefinedTable
 
 from accounts import supabase
-from megapolis import database, limits, shutdown
+from megapolis import database, limits, outages, shutdown
+from megapolis.database_errors import sqlstate_of
 from megapolis.errors import ServiceUnavailable
 from megapolis.logger import logger
 from megapolis.plain import PlainAnswer, Send, plain_problem
@@ -30,8 +34,27 @@ READY: Final = PlainAnswer(200, {"status": "ready"}, JSON)
 NOT_READY: Final = plain_problem(503, "Not ready", {"Retry-After": "1"})
 NOT_ALLOWED: Final = plain_problem(405, "Not supported here", {"Allow": "GET, HEAD"})
 
+type Key = tuple[str, str]
+
 PATHS: Final = frozenset({"/livez", "/readyz"})
-MIGRATIONS: Final = b"SELECT app, name FROM django_migrations"
+QUESTION: Final = b"""
+    SELECT current_setting('transaction_read_only') = 'on',
+        ARRAY(SELECT concat(app, '.', name) FROM django_migrations),
+        ARRAY(
+            SELECT concat(needed.table_name, '.', needed.column_name)
+            FROM unnest($1::text[], $2::text[]) AS needed (table_name, column_name)
+            WHERE (
+                SELECT attnum FROM pg_attribute
+                WHERE attrelid = to_regclass(quote_ident(needed.table_name))
+                AND attname = needed.column_name::name AND NOT attisdropped
+            ) IS NULL
+        )
+"""
+"""Is the session read-only, as all are on a standby? Which migrations are applied? Which columns
+are missing? It takes 0.3 ms. A subquery is sure to use the index; for NOT EXISTS PostgreSQL would
+read the columns of every table."""
+SHOWN: Final = 3
+"""Migrations or columns that are named in the log. Of a missing table all columns are missing."""
 
 
 async def answer(scope: dict[str, Any], send: Send) -> None:
@@ -52,7 +75,6 @@ class Readiness:
     def __init__(self) -> None:
         self._was: str | None = "never asked"
         self._finding: asyncio.Task[str | None] | None = None
-        self._is_migrated = False
 
     async def holds(self) -> bool:
         """Whether this process should get requests."""
@@ -74,29 +96,80 @@ class Readiness:
             return "the process stops"
         try:
             async with asyncio.timeout(limits.DATABASE_WAIT):
-                await self._ask_database()
-        except (ServiceUnavailable, TimeoutError):
+                complaint = await _complaint()
+        except (ServiceUnavailable, psycopg.Error, TimeoutError) as exc:
+            cause = exc.__cause__ or exc
+            if code := sqlstate_of(cause):
+                return f"the readiness query failed with {code}: {cause}".partition("\n")[0]
             return "the database does not answer"
-        except UndefinedTable:
-            return "no migration is applied"
-        except psycopg.Error as exc:
-            return f"the database refuses to say: {str(exc).strip()}"
-        if not self._is_migrated:
-            return "migrations are not applied"
+        if complaint:
+            return complaint
+        if code := outages.failing():
+            return f"statements fail with {code}"
         return None if supabase.has_keys() else "the keys of Supabase were not fetched yet"
 
-    async def _ask_database(self) -> None:
-        if self._is_migrated:
-            await database.fetch(b"SELECT 1", [], reads=True)
-        else:
-            rows = await database.fetch(MIGRATIONS, [], reads=True)
-            self._is_migrated = expected_migrations() <= set(rows)
+
+async def _complaint() -> str | None:
+    """Ask the database, and return what this code cannot work with."""
+    is_read_only, applied, missing = await _ask(reads=True)
+    if is_read_only:
+        # That may have ended: whoever writes is given a new session, and so is this.
+        is_read_only, applied, missing = await _ask(reads=False)
+    if is_read_only:
+        return "the database does not accept writes"
+    if unapplied := _unapplied({tuple(name.split(".", 1)) for name in applied}):
+        return f"migrations are not applied: {_shown(unapplied)}"
+    return f"columns are missing: {_shown(missing)}" if missing else None
+
+
+async def _ask(*, reads: bool) -> tuple[bool, list[str], list[str]]:
+    [(is_read_only, applied, missing)] = await database.fetch(
+        QUESTION, needed_columns(), reads=reads
+    )
+    return is_read_only, applied, missing
+
+
+def _unapplied(applied: Collection[tuple[str, ...]]) -> list[str]:
+    """Return the migrations that are missing. A squashed one stands for those that it replaces."""
+    return [
+        ".".join(key)
+        for key, equivalents in expected_migrations().items()
+        if key not in applied and not any(set(keys) <= set(applied) for keys in equivalents)
+    ]
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 @cache
-def expected_migrations() -> frozenset[tuple[str, str]]:
-    """The migrations of this code, by app and name."""
-    return frozenset(MigrationLoader(None).disk_migrations)
+def expected_migrations() -> dict[Key, list[Sequence[Key]]]:
+    """The migrations of this code, each with the sets of others that may stand for it."""
+    migrations = MigrationLoader(None).disk_migrations
+    expected: dict[Key, list[Sequence[Key]]] = {key: [] for key in sorted(migrations)}
+    for key, migration in migrations.items():
+        if migration.replaces:
+            expected[key].append(migration.replaces)
+        for old in migration.replaces:
+            if old in expected:
+                expected[old].append([key])
+    return expected
+
+
+@cache
+def needed_columns() -> tuple[list[str], list[str]]:
+    """The columns of this code's models, as a list of tables and one of columns."""
+    tables, columns = zip(
+        *(
+            (model._meta.db_table, field.column)
+            for model in apps.get_models(include_auto_created=True)
+            if model._meta.managed and not model._meta.proxy and not model._meta.swapped
+            for field in model._meta.local_concrete_fields
+        ),
+        strict=True,
+    )
+    return list(tables), list(columns)
 
 
 readiness = Readiness()

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from megapolis.connection import Connection
+from megapolis.database_errors import Exhausted
 from megapolis.logger import logger
 
 LIFETIME: Final = 3600.0
@@ -21,10 +22,6 @@ LIFETIME: Final = 3600.0
 
 type Waiter = tuple[asyncio.Future[Connection], float]
 """Who waits for a connection, and when that ends in the time of the event loop."""
-
-
-class Exhausted(Exception):
-    """No connection could be had: all are in use, the server is away, or the pool is closed."""
 
 
 class Pool:
@@ -127,6 +124,19 @@ class Pool:
         self._drop(connection)
         if self._waiting:
             self._grow()
+
+    async def renew(self, connection: Connection) -> Connection:
+        """Close a connection that was taken, and return a new one in its place."""
+        connection.hang_up()
+        try:
+            return await self._connect()
+        except BaseException as exc:
+            self._size -= 1
+            if self._waiting:
+                self._grow()
+            if isinstance(exc, Exception):
+                raise Exhausted from exc
+            raise
 
     async def _wait(self) -> Connection:
         future: asyncio.Future[Connection] = self._loop.create_future()

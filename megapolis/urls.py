@@ -67,4 +67,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *([path("admin/", admin.site.urls)] if environment.ADMIN_ENABLED else []),
 ]
 
+handler400 = "megapolis.admin.outage.bad_request"
 handler500 = "megapolis.admin.outage.server_error"

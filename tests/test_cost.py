@@ -32,7 +32,7 @@ BOUNDS = {
     "get": {"calls": 236, "settings": 2},
     "list 20": {"calls": 277, "settings": 4},
     "list 100": {"calls": 277, "settings": 4},
-    "post": {"calls": 256, "settings": 6},
+    "post": {"calls": 258, "settings": 6},
 }
 """By request: Python functions entered or gone on with, and reads of Django's settings."""
 ALWAYS = {"round trips": 2, "connections": 2, "threads": 0, "tasks": 0, "messages": 2}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.conftest import Report, Serve
 from tests.faults.load import Answer, Client, Load
-from tests.faults.service import Database, Service
+from tests.faults.service import WORKERS, Database, Service
 from tests.waiting import eventually, eventually_equals, until
 
 RESTARTS = ("fast", "immediate", "kill -9")
@@ -20,6 +20,22 @@ TERMINATE = """
 ALTER_NAME = 'ALTER TABLE widgets_widget ALTER name TYPE varchar({length}) COLLATE "pg_c_utf8"'
 """As Django alters a field. Without the collation the column gets another one, and searches no
 index."""
+
+
+SET = "SET default_transaction_read_only = on"
+RESET = "RESET default_transaction_read_only"
+RELOAD = "SELECT pg_reload_conf()"
+READ_ONLY = {
+    "the running server": (
+        (f"ALTER SYSTEM {SET}", RELOAD),
+        (f"ALTER SYSTEM {RESET}", RELOAD),
+    ),
+    "new sessions": (
+        (f"ALTER DATABASE postgres {SET}", TERMINATE),
+        (f"ALTER DATABASE postgres {RESET}",),
+    ),
+}
+"""How the server becomes read-only, and how that ends."""
 
 
 class TestRestart:
@@ -158,6 +174,38 @@ class TestFullServer:
         recovery = load.next_success(released) - released
         assert recovery < 1
         report.add("max_connections reached", load, recovery=recovery)
+
+
+@pytest.mark.faults
+class TestReadOnly:
+    @pytest.mark.parametrize("how", ["the running server", "new sessions"])
+    async def test_is_told_as_503_and_over_with_the_first_write(
+        self, load: Load, service: Service, database: Database, report: Report, how: str
+    ) -> None:
+        """As Supabase does when a disk is full. Reads go on meanwhile."""
+        begin, end = READ_ONLY[how]
+        admin = database.connect()
+        admin.execute("SET default_transaction_read_only = off")
+        async with load, Client(service.port, load.token) as client:
+            await load.runs()
+            for statement in begin:
+                admin.execute(statement.encode())
+            await eventually(lambda: load.errors[503] > 50)
+            reads = [await client.status("/widgets/") for _ in range(10)]
+            ready = await client.status("/readyz")
+            for statement in end:
+                admin.execute(statement.encode())
+            ended = time.monotonic()
+            await load.runs()
+        admin.close()
+
+        assert reads == [200] * 10
+        assert ready == 503
+        assert set(load.errors) == {503}
+        assert service.log.count("PostgreSQL reports 25006") <= WORKERS
+        recovery = load.next_success(ended) - ended
+        assert recovery < 1
+        report.add(f"read-only: {how}", load, recovery=recovery)
 
 
 def fill(database: Database, hogs: ExitStack) -> None:

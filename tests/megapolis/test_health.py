@@ -73,9 +73,9 @@ class TestReadiness:
         answers = await asyncio.gather(*(is_ready() for _ in range(20)))
 
         assert all(answers)
-        assert statements == [health.MIGRATIONS]
+        assert statements == [health.QUESTION]
         assert await is_ready()
-        assert statements == [health.MIGRATIONS, b"SELECT 1"]
+        assert statements == [health.QUESTION] * 2
 
     async def test_needs_the_database_and_comes_back_with_it(
         self, open_pool: Any, log: list[str]
@@ -108,11 +108,11 @@ class TestReadiness:
     async def test_needs_every_migration(
         self, db: None, monkeypatch: pytest.MonkeyPatch, log: list[str]
     ) -> None:
-        newer = health.expected_migrations() | {("widgets", "0999_newer")}
+        newer = health.expected_migrations() | {("widgets", "0999_newer"): []}
         monkeypatch.setattr(health, "expected_migrations", lambda: newer)
 
         assert not await is_ready()
-        assert any("Not ready: migrations are not applied" in line for line in log)
+        assert any("migrations are not applied: widgets.0999_newer" in line for line in log)
 
     async def test_needs_any_migration(self, open_pool: Any) -> None:
         await open_pool(dbname="postgres")
@@ -123,10 +123,11 @@ class TestReadiness:
         self, db: None, monkeypatch: pytest.MonkeyPatch, log: list[str]
     ) -> None:
         refuse = b"DO $$ BEGIN RAISE insufficient_privilege; END $$"
-        monkeypatch.setattr(health, "MIGRATIONS", refuse)
+        monkeypatch.setattr(health, "QUESTION", refuse)
+        monkeypatch.setattr(health, "needed_columns", lambda: ())
 
         assert (await ask("/readyz")).problem["status"] == 503
-        assert any("Not ready: the database refuses to say" in line for line in log)
+        assert any("Not ready: the readiness query failed with 42501: " in line for line in log)
 
     async def test_ends_with_the_order_to_stop(
         self, db: None, monkeypatch: pytest.MonkeyPatch

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from megapolis.pool import LIFETIME, Exhausted
+from megapolis.database_errors import Exhausted
+from megapolis.pool import LIFETIME
 from tests.megapolis.world import STALL, TIMEOUT, FakeConnection, World
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from megapolis.pool import Exhausted
+from megapolis.database_errors import Exhausted
 from tests.megapolis.world import TIMEOUT, World
 
 

@@ -24,6 +24,7 @@ class Command(migrate.Command):
                 raise CommandError(f"Cannot reach PostgreSQL: {reason}") from exc
             raise CommandError(
                 f"The migration failed: {reason}\nIt was undone, unless it says `atomic = False`; "
-                "what was applied before it stays. Correct the file and migrate again. "
+                "what was applied before it stays, and is what `downgrade` would undo. "
+                "Correct the file and migrate again. "
                 "`python manage.py migrate --traceback` shows where it failed."
             ) from exc

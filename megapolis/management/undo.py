@@ -1,0 +1,212 @@
+"""Which migrations `downgrade` undoes, and what is lost with them.
+
+Django's own `migrate APP NAME` undoes everything that is not an ancestor of NAME, often more than
+one migration. Here each step is exactly one.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.core.management.base import CommandError
+from django.db import connection
+from django.db.migrations import Migration
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations import (
+    AddField,
+    CreateModel,
+    RunPython,
+    RunSQL,
+    SeparateDatabaseAndState,
+)
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.migrations.state import ProjectState
+from django.db.models import Model
+
+type Key = tuple[str, str]
+
+COUNTED: Final = 100_000
+"""Rows of a table that are counted. For a larger table the planner's estimate is shown."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A table or a column that is dropped, with the number of rows of the table."""
+
+    table: str
+    column: str | None
+    rows: int | None
+    """None if the table does not exist."""
+
+    def __str__(self) -> str:
+        name = f"column {self.table}.{self.column}" if self.column else f"table {self.table}"
+        if self.rows is None:
+            return f"drops {name}, which does not exist"
+        about = "about " if self.rows > COUNTED else ""
+        return f"drops {name} ({about}{self.rows:,} row{'s' * (self.rows != 1)})"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A migration to undo, and what that does to the database."""
+
+    migration: Migration
+    losses: Sequence[Loss]
+    others: Sequence[str]
+    """Descriptions of the operations that drop neither a table nor a column."""
+    runs_code: bool
+
+    @property
+    def loses_data(self) -> bool:
+        """True if rows are lost, or may be lost by code of the migration."""
+        return self.runs_code or any(loss.rows for loss in self.losses)
+
+    def __str__(self) -> str:
+        effects = [*map(str, self.losses), *(f"undoes: {other}" for other in self.others)]
+        lines = effects or ["changes nothing in the database"]
+        return "\n  ".join([f"{self.migration} will be undone:", *lines])
+
+
+def plan_steps(loader: MigrationLoader, *, labels: set[str], count: int) -> list[Step]:
+    """Return the newest `count` applied migrations of these apps. `CommandError` if one cannot go.
+
+    Nothing is changed.
+    """
+    newest = _newest_first(loader, labels)
+    if count > len(newest):
+        raise CommandError(
+            f"Cannot undo {count}: {len(newest)} migrations of {', '.join(sorted(labels))} are "
+            "applied. `python manage.py showmigrations` lists them."
+        )
+    applied = set(loader.applied_migrations)
+    migrations = []
+    for key in newest[:count]:
+        applied.discard(key)
+        migrations.append(_undoable(loader, key, applied))
+    return [_step(loader, migration) for migration in migrations]
+
+
+def way_back(loader: MigrationLoader, migration: Migration) -> str:
+    """Return Django's command that undoes everything after a parent of the migration."""
+    parents = loader.graph.node_map[(migration.app_label, migration.name)].parents
+    own = sorted(parent.key[1] for parent in parents if parent.key[0] == migration.app_label)
+    return f"python manage.py migrate {migration.app_label} {own[0] if own else 'zero'}"
+
+
+def _newest_first(loader: MigrationLoader, labels: set[str]) -> list[Key]:
+    """Return the applied migrations, a squashed one in place of those that it replaces.
+
+    One that is recorded without a file is among them.
+    """
+    replaced = {
+        old: key
+        for key, squashed in loader.replacements.items()
+        if key in loader.graph.nodes
+        for old in squashed.replaces
+    }
+    recorder = MigrationRecorder(connection)
+    if not recorder.has_table():
+        return []
+    rows = recorder.migration_qs.filter(app__in=labels)
+    recorded = rows.order_by("-applied", "-id").values_list("app", "name")
+    keys = dict.fromkeys(replaced.get(key, key) for key in recorded)
+    return [key for key in keys if key in loader.graph.nodes or key not in loader.disk_migrations]
+
+
+def _undoable(loader: MigrationLoader, key: Key, applied: set[Key]) -> Migration:
+    """Return the migration, or raise `CommandError` if it cannot be undone alone."""
+    name = ".".join(key)
+    migration: Migration | None = loader.graph.nodes.get(key)
+    if migration is None:
+        raise CommandError(
+            f"{name} was applied last, and its file is not here: undo it on the branch that has it."
+        )
+    dependents = sorted(
+        ".".join(child.key) for child in loader.graph.node_map[key].children if child.key in applied
+    )
+    if dependents:
+        raise CommandError(
+            f"{name} cannot be undone alone. Applied migrations depend on it: "
+            f"{', '.join(dependents)}. `{way_back(loader, migration)}` undoes them, too, and does "
+            "not ask; see it first with `--plan`."
+        )
+    for operation in _database_operations(migration.operations):
+        if not operation.reversible:
+            raise CommandError(
+                f"{name} cannot be undone: it has no reverse for {operation.describe()!r}. "
+                "Give the operation a reverse, or write a new migration that changes it back."
+            )
+    return migration
+
+
+def _database_operations(operations: Iterable[Operation]) -> Iterator[Operation]:
+    for operation in operations:
+        if isinstance(operation, SeparateDatabaseAndState):
+            yield from _database_operations(operation.database_operations)
+        else:
+            yield operation
+
+
+def _step(loader: MigrationLoader, migration: Migration) -> Step:
+    state = loader.project_state((migration.app_label, migration.name), at_end=False)
+    dropped = list(dict.fromkeys(_dropped(migration.operations, migration.app_label, state)))
+    tables = {table for table, column in dropped if column is None}
+    operations = list(_database_operations(migration.operations))
+    return Step(
+        migration,
+        losses=[
+            Loss(table, column, _rows(table))
+            for table, column in dropped
+            if column is None or table not in tables
+        ],
+        others=[
+            operation.describe()
+            for operation in operations
+            if not isinstance(operation, CreateModel | AddField)
+        ],
+        runs_code=any(isinstance(operation, RunPython | RunSQL) for operation in operations),
+    )
+
+
+def _dropped(
+    operations: Iterable[Operation], label: str, state: ProjectState
+) -> Iterator[tuple[str, str | None]]:
+    """Yield tables, and columns with their table, that the operations have added."""
+    for operation in operations:
+        if isinstance(operation, SeparateDatabaseAndState):
+            yield from _dropped(operation.database_operations, label, state.clone())
+        operation.state_forwards(label, state)
+        if not isinstance(operation, CreateModel | AddField):
+            continue
+        name = operation.name if isinstance(operation, CreateModel) else operation.model_name
+        model = state.apps.get_model(label, name)
+        if not operation.allow_migrate_model(connection.alias, model):
+            continue
+        if isinstance(operation, CreateModel):
+            yield model._meta.db_table, None
+            yield from _of_fields(model, model._meta.local_many_to_many)
+        else:
+            yield from _of_fields(model, [model._meta.get_field(operation.name)])
+
+
+def _of_fields(model: type[Model], fields: Iterable[Any]) -> Iterator[tuple[str, str | None]]:
+    for field in fields:
+        if not field.many_to_many:
+            yield model._meta.db_table, field.column
+        elif field.remote_field.through._meta.auto_created:
+            yield field.remote_field.through._meta.db_table, None
+
+
+def _rows(table: str) -> int | None:
+    name = connection.ops.quote_name(table)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(%s)", [name])
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        cursor.execute(
+            f"SELECT count(*) FROM (SELECT FROM {name} LIMIT {COUNTED + 1}) AS counted"  # noqa: S608
+        )
+        counted, estimate = int(cursor.fetchone()[0]), int(row[0])
+    return counted if counted <= COUNTED else max(counted, estimate)

@@ -1,0 +1,40 @@
+"""Errors that statements of this process have met lately and that the server is to blame for.
+
+An error is logged once per series, however many requests meet it. Readiness asks here for states
+that its own query does not notice, such as a full disk.
+"""
+
+import math
+import time
+from typing import Final
+
+from megapolis.logger import logger
+
+LASTS: Final = 5.0
+"""Seconds after the last error of a kind until it counts as over."""
+
+noted: dict[str, float] = {}
+"""When each SQLSTATE was last seen that keeps this process from being ready."""
+_last_seen: dict[str, float] = {}
+
+
+def note(sqlstate: str, message: str, *, fails_readiness: bool) -> None:
+    """Remember an error, and log it if it is the first of a series."""
+    now = time.monotonic()
+    if now - _last_seen.get(sqlstate, -math.inf) > LASTS:
+        first_line = message.strip().partition("\n")[0]
+        logger.error("PostgreSQL reports {}: {}", sqlstate, first_line)
+    _last_seen[sqlstate] = now
+    if fails_readiness:
+        noted[sqlstate] = now
+
+
+def end() -> None:
+    """Forget what failed readiness: a write has succeeded."""
+    noted.clear()
+
+
+def failing() -> str | None:
+    """Return the SQLSTATE that keeps this process from being ready, if there is one."""
+    recently = time.monotonic() - LASTS
+    return next((code for code, seen in noted.items() if seen > recently), None)
