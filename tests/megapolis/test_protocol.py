@@ -96,7 +96,7 @@ class TestLargeHead:
             client.writer.write(data)
             await asyncio.sleep(0.05)
 
-        assert (await client.answer()).status == 400
+        assert (await client.answer()).status == 431
         assert await client.is_closed()
         assert not [line for line in log if "Traceback" in line]
 
