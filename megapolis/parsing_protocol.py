@@ -38,10 +38,13 @@ class Reading(FlowControl):
 
 
 class ParsingProtocol(HttpToolsProtocol):
-    """One connection. A subclass sees each part of what has come in `parse`."""
+    """One connection. A subclass calls `go_on()` when a request has not to wait any more."""
 
     _unparsed: bytes | memoryview = b""
     """What was read and has to wait. It is at most what was read at once, as nothing more is."""
+    _is_in_head = _is_same_head = False
+    """Whether headers or trailers are incomplete; and whether all that was parsed so far of the
+    current part belongs to them."""
     _is_pausing = False
     _is_refused = False
     """Whether all that is still to come is dropped."""
@@ -70,17 +73,28 @@ class ParsingProtocol(HttpToolsProtocol):
         while self._unparsed and not (self.pipeline or self._is_pausing or self._is_refused):
             self._unset_keepalive_if_required()
             part, self._unparsed = self._unparsed[:PART], self._unparsed[PART:]
-            self.parse(part)
-        if self._is_refused:
-            self._unparsed = b""
-        elif self.pipeline or self._is_pausing:
+            self._is_same_head = self._is_in_head
+            self._parse(part)
+            if self._is_same_head:
+                self.on_head_part(len(part))
+        if self._is_refused or not self._unparsed:
+            self._unparsed = b""  # An empty view would keep all that was read.
+        if (self.pipeline or self._is_pausing) and not self._is_refused:
             self.flow.hold()
             return
         if self.flow.is_held:
             self.flow.release()
+        self.on_parsed()
 
-    def parse(self, data: bytes | memoryview) -> None:
-        """Parse a part."""
+    def on_head_part(self, size: int) -> None:
+        """Called after so many bytes of a header section that is still incomplete."""
+        raise NotImplementedError
+
+    def on_parsed(self) -> None:
+        """Called when all that has come is parsed or dropped."""
+        raise NotImplementedError
+
+    def _parse(self, data: bytes | memoryview) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as stopped:
@@ -91,7 +105,7 @@ class ParsingProtocol(HttpToolsProtocol):
             again = self._header_section()
             self.parser = httptools.HttpRequestParser(self)  # The other may be at its end.
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-            ParsingProtocol.parse(self, again + data[offset:])
+            self._parse(again + data[offset:])
         except httptools.HttpParserError:
             self.logger.warning("Invalid HTTP request received.")
             self.send_400_response("")

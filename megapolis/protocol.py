@@ -17,9 +17,6 @@ from megapolis.refusing_protocol import RefusingProtocol
 class PatientProtocol(RefusingProtocol):
     """Cuts a client off that takes longer than `megapolis.limits` for a request or an answer."""
 
-    _is_in_head = _is_same_head = False
-    """Whether headers or trailers are incomplete; and whether all that was parsed so far of the
-    current part belongs to them."""
     _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn
@@ -35,23 +32,19 @@ class PatientProtocol(RefusingProtocol):
         self._abandon()
         super().connection_lost(exc)
 
-    def go_on(self) -> None:
-        """Parse what can be parsed, and see whether more of the same request must come."""
-        super().go_on()
-        if self._deadline.is_running or self.flow.is_held:
+    def on_head_part(self, size: int) -> None:
+        """Refuse a header section that has grown too large."""
+        self._head_bytes += size
+        if self._head_bytes > limits.HEAD_MAX_BYTES and not self._is_refused:
+            self._refuse(request_head.TOO_LARGE)
+
+    def on_parsed(self) -> None:
+        """See whether more of the same request must come."""
+        if self._deadline.is_running or self.pipeline:
             return
         # uvicorn has ended its timer for idle connections, perhaps for no more than a blank line.
         if self._is_receiving or not (self._is_answering or self.timeout_keep_alive_task):
             self._deadline.start(limits.RECEIVE_TIMEOUT)
-
-    def parse(self, data: bytes | memoryview) -> None:
-        """Parse a part. An incomplete header section may not grow beyond the limit."""
-        self._is_same_head = self._is_in_head
-        super().parse(data)
-        if self._is_same_head and not self._is_refused:
-            self._head_bytes += len(data)
-            if self._head_bytes > limits.HEAD_MAX_BYTES:
-                self._refuse(request_head.TOO_LARGE)
 
     def on_message_begin(self) -> None:
         """A request begins."""

@@ -63,6 +63,7 @@ class TestWaitingRequests:
         await eventually(lambda: b"".join(transport.written).count(b"HTTP/1.1 200") == MANY)
         assert not protocol.pipeline
         assert not transport.is_paused
+        assert isinstance(protocol._unparsed, bytes)  # no view of what was read
         protocol.connection_lost(None)
 
     async def test_are_as_few_while_the_application_listens_for_a_disconnect(self) -> None:

@@ -147,6 +147,7 @@ def test_uvicorn_still_has_what_the_protocol_uses() -> None:
             "pause_writing",
         ),
         *("resume_writing", "timeout_keep_alive_handler", "shutdown", "send_400_response"),
+        "_unset_keepalive_if_required",
     ):
         assert callable(getattr(HttpToolsProtocol, name)), name
     config = uvicorn.Config(lambda: None, log_config=None)
