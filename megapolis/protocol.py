@@ -17,10 +17,7 @@ from megapolis.refusing_protocol import RefusingProtocol
 class PatientProtocol(RefusingProtocol):
     """Cuts a client off that takes longer than `megapolis.limits` for a request or an answer."""
 
-    _is_in_head = _is_same_head = False
-    """Whether a head, or what follows the last chunk, is not here whole; and whether nothing else
-    has come in the part that is being taken in."""
-    _chunk_bytes = _head_bytes = 0
+    _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn
         """A connection has as long for its first request as a request has."""
@@ -35,18 +32,16 @@ class PatientProtocol(RefusingProtocol):
         self._abandon()
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
-        """Take in a part, and see whether more of the same request must come."""
-        if self._is_refused:
-            return
-        self._is_same_head, self._chunk_bytes = self._is_in_head, len(data)
-        super().data_received(data)
-        if self._is_same_head and not self._is_refused:
-            self._head_bytes += len(data)
-            if self._head_bytes > limits.HEAD_MAX_BYTES:
-                self._refuse(request_head.TOO_LARGE)
+    def on_head_part(self, size: int) -> None:
+        """Refuse a header section that has grown too large."""
+        self._head_bytes += size
+        if self._head_bytes > limits.HEAD_MAX_BYTES and not self._is_refused:
+            self._refuse(request_head.TOO_LARGE)
+
+    def on_parsed(self) -> None:
+        """See whether more of the same request must come."""
         if self._deadline.is_running or self.pipeline:
-            return  # or reading is paused until an earlier request is answered
+            return
         # uvicorn has ended its timer for idle connections, perhaps for no more than a blank line.
         if self._is_receiving or not (self._is_answering or self.timeout_keep_alive_task):
             self._deadline.start(limits.RECEIVE_TIMEOUT)
@@ -58,14 +53,18 @@ class PatientProtocol(RefusingProtocol):
 
     def on_headers_complete(self) -> None:
         """Have the request answered, by a refusal if its head is not to be taken."""
+        if not self.parser.should_upgrade():
+            refusal = request_head.refusal(
+                self.url,
+                self.headers,
+                version=self.parser.get_http_version(),
+                is_long=self._is_same_head,  # A head in one part is no larger than that.
+            )
+        elif self.parser.get_method() == b"CONNECT":
+            refusal = request_head.MALFORMED
+        else:
+            return  # It comes again, without the offer.
         self._is_in_head = self._is_same_head = False
-        refusal = request_head.refusal(
-            self.url,
-            self.headers,
-            version=self.parser.get_http_version(),
-            # Only a head in several parts, or in a large one, can be too large.
-            is_long=self._head_bytes > 0 or self._chunk_bytes > limits.HEAD_MAX_BYTES,
-        )
         self._head_bytes = 0
         if refusal is not None:
             self.app, self.url = _always(refusal), b"/"
@@ -96,7 +95,9 @@ class PatientProtocol(RefusingProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is here whole."""
+        """The request is here whole, unless it is one of those for which the parser stops."""
+        if self.parser.should_upgrade():
+            return
         self._is_receiving = False
         if self._deadline.is_running:
             self._deadline.end()
@@ -117,6 +118,8 @@ class PatientProtocol(RefusingProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._deadline.start(limits.SEND_TIMEOUT)
+        elif self.flow.is_held:
+            self.go_on()
         elif self._is_receiving and not self._deadline.is_running:
             self._deadline.start(limits.RECEIVE_TIMEOUT)
 

@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from megapolis import admission, shutdown
 from megapolis.answering_transport import AnsweringTransport
 from megapolis.deadline import Deadline
+from megapolis.parsing_protocol import ParsingProtocol
 from megapolis.plain import PlainAnswer
 
 LINGER: Final = 2.0
@@ -23,15 +24,15 @@ NOT_API: Final = (b"/admin", b"/static", b"/livez", b"/readyz")
 """Where requests have a limit of their own, or none."""
 
 
-class RefusingProtocol(HttpToolsProtocol):
+class RefusingProtocol(ParsingProtocol):
     """One connection. A subclass calls what is defined here from its callbacks."""
 
     _active: RequestResponseCycle | None = None
     """What is being answered. `cycle` is the newest request, which may have to wait for that."""
     _is_receiving = False
     """Whether a part of the newest request is still to come."""
-    _is_refused = _is_shed = False
-    """Whether what is still to come is dropped: all of it, or the rest of one request."""
+    _is_shed = False
+    """Whether the rest of one request is dropped when it comes."""
     _shed_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn
@@ -63,8 +64,7 @@ class RefusingProtocol(HttpToolsProtocol):
         HttpToolsProtocol.on_response_complete(self)
         now = self.loop.time()
         if now - self._shed_at < REFUSED_PAUSE * 2:
-            self.flow.pause_reading()
-            self.loop.call_later(REFUSED_PAUSE, self.flow.resume_reading)
+            self.pause(REFUSED_PAUSE)
         self._shed_at = now
 
     def _refuse(self, refusal: PlainAnswer) -> None:
@@ -102,8 +102,11 @@ class RefusingProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def close_after_answer(self) -> None:
-        """Close, or linger if the client is still sending what was answered already."""
-        if self._is_receiving and not self.transport.is_closing():
+        """Close, or linger if the client has sent more, or is still sending.
+
+        Closing would reset the connection, and the client could lose the answer.
+        """
+        if (self._is_receiving or self.flow.is_held) and not self.transport.is_closing():
             self._linger()
         else:
             self.transport.close()

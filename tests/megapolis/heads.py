@@ -49,6 +49,9 @@ AMBIGUOUS = {
     "HTTP/2.0": GET.replace(b"1.1", b"2.0") + b"\r\n",
     "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "a tunnel": b"CONNECT evil.example:80 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "a tunnel to a path": b"CONNECT /async HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    + b"Content-Length: %d\r\n\r\n" % len(NEXT)
+    + NEXT,
     "no HTTP at all": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
 }
 LARGE = {

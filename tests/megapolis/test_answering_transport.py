@@ -5,41 +5,14 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-import uvicorn
 
 from megapolis.answering_transport import CONTINUE
 from megapolis.protocol import PatientProtocol
+from tests.megapolis.recorder import Recorder, recorded
 from tests.waiting import eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]}
-
-
-class Recorder(asyncio.Transport):
-    """A connection, of which is kept what was written in each call, and whether it was closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written: list[bytes] = []
-        self.closed = False
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written.append(bytes(data))
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
 
 
 type Connect = Callable[[Any], tuple[PatientProtocol, Recorder]]
@@ -51,11 +24,7 @@ async def connect() -> AsyncIterator[Connect]:
     made: list[PatientProtocol] = []
 
     def connect(application: Any) -> tuple[PatientProtocol, Recorder]:
-        config = uvicorn.Config(application, log_config=None, server_header=False)
-        config.load()
-        state = uvicorn.Server(config).server_state
-        protocol = PatientProtocol(config, state, {}, asyncio.get_running_loop())
-        protocol.connection_made(recorder := Recorder())
+        protocol, recorder = recorded(application)
         made.append(protocol)
         return protocol, recorder
 

@@ -96,7 +96,7 @@ class TestLargeHead:
             client.writer.write(data)
             await asyncio.sleep(0.05)
 
-        assert (await client.answer()).status == 400
+        assert (await client.answer()).status == 431
         assert await client.is_closed()
         assert not [line for line in log if "Traceback" in line]
 
@@ -147,6 +147,7 @@ def test_uvicorn_still_has_what_the_protocol_uses() -> None:
             "pause_writing",
         ),
         *("resume_writing", "timeout_keep_alive_handler", "shutdown", "send_400_response"),
+        "_unset_keepalive_if_required",
     ):
         assert callable(getattr(HttpToolsProtocol, name)), name
     config = uvicorn.Config(lambda: None, log_config=None)

@@ -61,8 +61,9 @@ class TestOverload:
         assert [(await client.answer()).status for _ in range(3)] == [503] * 3
 
     async def test_is_not_told_to_a_client_that_does_not_read(
-        self, connect: Connect, server: Any
+        self, connect: Connect, server: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(refusing_protocol, "REFUSED_PAUSE", 0)
         client = await connect()
         client.writer.transport.pause_reading()
         client.writer.write((GET + b"\r\n") * 60_000)
