@@ -62,7 +62,14 @@ class TestKilledWorker:
 
             assert time.monotonic() - killed < limits.WORKER_TIMEOUT / 2
 
-    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM])
+    @pytest.mark.parametrize(
+        "number",
+        [
+            signal.SIGKILL,
+            signal.SIGSTOP,
+            pytest.param(signal.SIGTERM, marks=pytest.mark.faults),
+        ],
+    )
     async def test_or_one_that_hangs_or_stops_delays_no_new_connection(
         self, serve: Serve, token: str, database: Database, report: Report, number: signal.Signals
     ) -> None:
@@ -184,7 +191,7 @@ class TestSignals:
 
             assert load.errors == {}
             check(load, database)
-            report.add(f"SIGHUP behind nginx, {workers} workers", load)
+            report.add(f"SIGHUP behind nginx, `--workers {workers}`", load)
 
     @pytest.mark.faults
     async def test_ttin_adds_a_worker_and_ttou_ends_one(
@@ -236,7 +243,9 @@ class TestKilledParent:
 
 class TestStop:
     @pytest.mark.parametrize("workers", [1, 2, pytest.param(4, marks=pytest.mark.faults)])
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    @pytest.mark.parametrize(
+        "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.faults)]
+    )
     async def test_serves_every_connection_that_was_accepted(
         self,
         serve: Serve,
@@ -255,7 +264,7 @@ class TestStop:
 
         assert set(load.errors) == {REFUSED}
         check(load, database)
-        report.add(f"{number.name} to {workers} workers, a connection for each request", load)
+        report.add(f"{number.name}, `--workers {workers}`, new connections", load)
 
     @nginx.needed
     @pytest.mark.faults
@@ -284,7 +293,7 @@ class TestStop:
 
         assert load.errors == {}
         check(load, database)
-        report.add(f"SIGTERM behind nginx, {workers} workers", load)
+        report.add(f"SIGTERM behind nginx, `--workers {workers}`", load)
 
     async def test_under_load_fails_no_request_behind_a_balancer(
         self, serve: Serve, token: str, database: Database, report: Report
