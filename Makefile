@@ -21,7 +21,7 @@ run: .env ## Serve on http://127.0.0.1:8000 with the database inside; PORT= chan
 test: .venv/installed ## Run the tests; ARGS= goes to pytest
 	@$(PYTHON_IN_VENV) -m pytest -n auto --dist worksteal -rfEs $(ARGS)
 
-faults: .venv/installed ## Break things for real and watch; takes eight minutes
+faults: .venv/installed ## Break things for real and watch; takes twelve minutes
 	@$(PYTHON_IN_VENV) -m pytest -m "faults or not faults" -p no:randomly tests/faults $(ARGS)
 
 fuzz: .venv/installed ## Let Schemathesis look for faults for ten minutes; ARGS= goes to pytest

@@ -115,7 +115,6 @@ async def lifespan(receive: Receive, send: Send) -> None:
     await receive()
     async with AsyncExitStack() as stack:
         try:
-            stack.enter_context(shutdown.announced())
             stack.enter_context(shutdown.following_parent())
             await stack.enter_async_context(database.connected())
             await stack.enter_async_context(checked_at_start())

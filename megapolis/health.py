@@ -92,7 +92,7 @@ class Readiness:
 
     async def _reason(self) -> str | None:
         """Why it is not ready, or None if it is."""
-        if shutdown.has_begun():
+        if shutdown.is_announced():
             return "the process stops"
         try:
             async with asyncio.timeout(limits.DATABASE_WAIT):

@@ -177,8 +177,9 @@ PAGE_SIZE_MAX: Final = read.integer(
 
 WORKER_TIMEOUT: Final = read.integer(
     "WORKER_TIMEOUT",
-    "Seconds for one of several workers to start, or to say that it lives (5 to 600, default 15). "
-    "A start takes 1, and 5 where five want each core.",
+    "Seconds after which one of several workers is killed and replaced whose event loop stands "
+    "still, or, while others serve, that does not start (5 to 600, default 15). "
+    "A start takes 1 to 5.",
     default=15,
     minimum=5,
     maximum=600,

@@ -6,12 +6,18 @@ size. Its option `http` takes a subclass, which this is. What it uses of uvicorn
 """
 
 import asyncio
-from typing import Any
+import fcntl
+import termios
+from typing import Any, Final
 
 from megapolis import admission, limits, request_head, shutdown
 from megapolis.deadline import Deadline
-from megapolis.plain import PlainAnswer, Send
+from megapolis.plain import PlainAnswer, Send, plain_problem
 from megapolis.refusing_protocol import RefusingProtocol
+
+STOPPING: Final = plain_problem(
+    503, "The service is stopping", {"Connection": "close", "Retry-After": "1"}
+)
 
 
 class PatientProtocol(RefusingProtocol):
@@ -138,13 +144,32 @@ class PatientProtocol(RefusingProtocol):
         self.transport.abort()
 
     def shutdown(self) -> None:
-        """Begin to stop. A request of which a part is still to come will not be worked on."""
-        if self._is_answering and self.cycle.more_body and not self.cycle.response_started:
-            if self._active is self.cycle:
-                self._cut()
-            else:
-                self._end_with_earlier_requests()
-        super().shutdown()
+        """Begin to stop. A request that is not here whole must be so in time to be answered."""
+        is_used = self._is_answering or self.timeout_keep_alive_task is not None
+        if is_used and not self._is_receiving and not self._has_unread():
+            super().shutdown()
+            return
+        if self._is_answering:
+            self.cycle.keep_alive = False
+        self._deadline.end()
+        self._deadline = Deadline(self.loop, self._stop_receiving)
+        self._deadline.start(limits.SHUTDOWN_TIMEOUT - limits.ANSWER_TIMEOUT)
+
+    def _stop_receiving(self) -> None:
+        """Reject a request of which a part is missing, or close the connection."""
+        self._deadline.end()
+        self._deadline = Deadline(self.loop, self._cut)
+        if self._is_receiving and not self._is_refused:
+            self._refuse(STOPPING)
+        else:
+            self._cut()
+
+    def _has_unread(self) -> bool:
+        """Return whether bytes have come that were not read yet."""
+        if self.transport.is_closing():
+            return False
+        number = self.transport.get_extra_info("socket").fileno()
+        return fcntl.ioctl(number, termios.FIONREAD, bytes(4)) != bytes(4)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be parsed."""

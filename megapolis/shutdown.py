@@ -1,12 +1,12 @@
-"""The first of the three steps in which a worker stops after SIGTERM.
+"""How the service stops, seen from a worker (`megapolis/server.py` goes through the steps).
 
-1. It is not ready any more (`/readyz`), and closes connections after their next answer.
-2. `SHUTDOWN_NOTICE` seconds later it accepts no connection and closes those that are idle.
-3. It ends with the last request in flight, or `SHUTDOWN_TIMEOUT` seconds later.
+1. Each response closes its connection. The whole service is not ready any more (`/readyz`), but
+   accepts connections. A worker that is replaced alone stays ready, but accepts none: others do.
+2. `SHUTDOWN_NOTICE` seconds later the worker accepts what waits in the queue of the socket and
+   closes the socket and its idle connections.
+3. It exits after its last request, or `SHUTDOWN_TIMEOUT` seconds later.
 
-The second and third are uvicorn's. Ctrl-C skips the first, and so does SIGTERM in development,
-where nobody balances and `--reload` stops a worker with each change. A worker whose parent was
-killed stops in the same way: it would keep the port from the next one.
+In development step 1 takes no time, since `--reload` stops the worker with each change.
 """
 
 import asyncio
@@ -15,46 +15,44 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from typing import Final
 
 from megapolis import environment, limits
 from megapolis.logger import logger
 
-_has_begun = False
+GRACE: Final = 0.1
+"""Seconds in which handshakes under way may end, after new ones are dropped."""
+
+_has_begun = _is_announced = False
 
 
 def has_begun() -> bool:
-    """Whether this process was told to stop."""
+    """Return whether responses close their connections."""
     return _has_begun
 
 
-@contextmanager
-def announced() -> Iterator[None]:
-    """Within the lifespan, put the notice before what the server does at SIGTERM."""
-    global _has_begun
-    stop = signal.getsignal(signal.SIGTERM)
-    if not callable(stop) or environment.ENVIRONMENT == "development":
-        yield
-        return
-    loop = asyncio.get_running_loop()
+def is_announced() -> bool:
+    """Return whether the whole service stops, so that it should get no more requests."""
+    return _is_announced
 
-    def begin(number: int, frame: FrameType | None) -> None:
-        global _has_begun
-        if not _has_begun:
-            _has_begun = True
-            loop.call_soon_threadsafe(loop.call_later, limits.SHUTDOWN_NOTICE, stop, number, frame)
 
-    signal.signal(signal.SIGTERM, begin)
-    try:
-        yield
-    finally:
-        _has_begun = False
-        signal.signal(signal.SIGTERM, stop)
+def begin(*, alone: bool) -> None:
+    """Take note that this worker stops: alone, or with the whole service."""
+    global _has_begun, _is_announced
+    _has_begun, _is_announced = True, not alone
+
+
+def notice() -> int:
+    """Return the seconds between the first step and the second."""
+    return 0 if environment.ENVIRONMENT == "development" else limits.SHUTDOWN_NOTICE
 
 
 @contextmanager
 def following_parent() -> Iterator[None]:
-    """Within the lifespan of a worker, stop when the process that started it is gone."""
+    """Within the lifespan of a worker, stop when the process that started it is gone.
+
+    Otherwise the worker would keep the port from the next service.
+    """
     parent = multiprocessing.parent_process()
     if parent is None:
         yield

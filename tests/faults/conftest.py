@@ -112,9 +112,9 @@ def serve(
 
     @asynccontextmanager
     async def serve(
-        changes: dict[str, str] | None = None, **options: Any
+        changes: dict[str, str] | None = None, *, folder: Path = tmp_path, **options: Any
     ) -> AsyncIterator[Service]:
-        with running(given | (changes or {}), tmp_path, **options) as service:
+        with running(given | (changes or {}), folder, **options) as service:
             async with invariants(service, database, token, rest):
                 yield service
 

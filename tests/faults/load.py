@@ -100,9 +100,19 @@ class Load:
     """`async with Load(...)`: the clients work until the block ends."""
 
     def __init__(
-        self, port: int, token: str, *, clients: int = 12, per_second: float | None = None
+        self,
+        port: int,
+        token: str,
+        *,
+        clients: int = 12,
+        per_second: float | None = None,
+        reconnects: bool = False,
     ) -> None:
-        """With `per_second` they try that many together, however they are answered."""
+        """With `per_second` they try that many together, however they are answered.
+
+        With `reconnects` they open a connection for each request.
+        """
+        self._reconnects = reconnects
         self.port = port
         self.token = token
         self.clients = clients
@@ -161,6 +171,8 @@ class Load:
             while not self.stopped:
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 due = max(due + self._interval, time.monotonic() - 1)
+                if self._reconnects:
+                    client.close()
                 name = f"{self.prefix}-{next(self._numbers)}"
                 created = await client.ask("POST", "/widgets/", {"name": name})
                 self.answers.append(created)
@@ -168,6 +180,8 @@ class Load:
                     widget = created.json()
                     self.acknowledged[widget["name"]] = (widget["id"], widget["owner_id"])
                     path = created.headers["location"]
+                    if self._reconnects:
+                        client.close()
                     self.answers.append(await client.ask("GET", path))
                 elif created.status <= CUT:
                     await asyncio.sleep(0.02)

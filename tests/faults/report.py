@@ -6,7 +6,8 @@ from tests.faults.load import CUT, REFUSED, Load
 
 NAMES = {CUT: "cut", REFUSED: "refused"}
 ORDER = (
-    *("kill -9 of a worker", "kill -9 of the parent", "SIGTERM under load", "SIGTERM"),
+    *("kill -9 of a worker", "to a worker", "cannot start", "kill -9 of the parent"),
+    *("SIGHUP", "SIGTERM under load", "SIGTERM", "SIGINT"),
     *("PostgreSQL restarted", "PostgreSQL down", "COMMIT", "SIGSTOP"),
     *("the network", "for a minute"),
     *("pool exhausted", "backends terminated", "max_connections", "deadlock", "serialization"),

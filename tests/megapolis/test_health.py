@@ -129,14 +129,24 @@ class TestReadiness:
         assert (await ask("/readyz")).problem["status"] == 503
         assert any("Not ready: the readiness query failed with 42501: " in line for line in log)
 
-    async def test_ends_with_the_order_to_stop(
+    async def test_ends_when_the_service_is_told_to_stop(
         self, db: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert await is_ready()
-        monkeypatch.setattr(shutdown, "_has_begun", True)
+        monkeypatch.setattr(shutdown, "_is_announced", True)
 
         assert not await is_ready()
         assert (await ask("/livez")).status == 200
+
+    async def test_is_not_lost_when_one_worker_is_replaced(
+        self, db: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shutdown, "_has_begun", False)
+        monkeypatch.setattr(shutdown, "_is_announced", False)
+        shutdown.begin(alone=True)
+
+        assert shutdown.has_begun()
+        assert await is_ready()
 
 
 class TestReadinessWithAProject:

@@ -50,7 +50,6 @@ class Command(BaseCommand):
             server_header=False,
             proxy_headers=bool(environment.TRUSTED_PROXIES),
             forwarded_allow_ips=list(environment.TRUSTED_PROXIES),
-            timeout_worker_healthcheck=limits.WORKER_TIMEOUT,
             timeout_graceful_shutdown=limits.SHUTDOWN_TIMEOUT,
             timeout_keep_alive=limits.KEEP_ALIVE,
         )
