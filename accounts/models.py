@@ -21,9 +21,13 @@ def normalize_email(email: str | None) -> str | None:
     """Return the one spelling under which an address is stored, or None for an empty one.
 
     Case and Unicode form do not tell people apart: an address differing only in these belongs to
-    the user who has it already.
+    the user who has it already. What is too long for an address is returned as it is: nobody has
+    it, and validation rejects it.
     """
-    return unicodedata.normalize("NFKC", email or "").strip().lower() or None
+    email = (email or "").strip()
+    if len(email) > EMAIL_MAX_LENGTH:
+        return email
+    return unicodedata.normalize("NFKC", email).strip().lower() or None
 
 
 def parse_email(typed: str) -> str:
