@@ -22,7 +22,9 @@ def main() -> None:
     except OperationalError as exc:
         if "--traceback" in sys.argv:
             raise
-        reason = " ".join(str(exc).split())
+        from megapolis.redaction import clean  # noqa: PLC0415 - it needs the configuration
+
+        reason = clean(" ".join(str(exc).split()))
         hint = "If there is no database yet, `python manage.py initdb` makes it."
         sys.exit(f"manage.py: {reason}\n{hint}")
 

@@ -103,10 +103,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     def __str__(self) -> str:
         return self.email or f"user {self.pk}"
 
-    def clean(self) -> None:
-        """Store the one spelling of the email."""
-        super().clean()
-        self.email = normalize_email(self.email)
+    @classmethod
+    def normalize_username(cls, username: Any) -> Any:
+        """Return the one spelling of the email, in which Django's `clean` stores it."""
+        return normalize_email(username)
 
 
 class ApiSession(models.Model):

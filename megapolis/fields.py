@@ -21,6 +21,8 @@ MARKS: Final = 30
 language needs more, and the time to sort a run of them grows with the square of its length."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_LONG_RUN = re.compile(rb"(?<![^\0])[^\0]{%d}" % (MARKS + 1))
+"""In the combining classes of the characters of a text, which are 0 for all but marks."""
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
 
@@ -32,17 +34,10 @@ def clean_text(text: str) -> str:
     """
     if _CONTROL.search(text):
         raise ValueError("must not contain control characters")
-    if len(text) > MARKS and not text.isascii():
-        _reject_long_runs(text)
-    return unicodedata.normalize("NFC", text).strip()
-
-
-def _reject_long_runs(text: str) -> None:
-    run = 0
-    for character in text:
-        run = run + 1 if unicodedata.combining(character) else 0
-        if run > MARKS:
-            raise ValueError(f"must not have more than {MARKS} combining marks in a row")
+    text = text.strip()
+    if not text.isascii() and _LONG_RUN.search(bytes(map(unicodedata.combining, text))):
+        raise ValueError(f"must not have more than {MARKS} combining marks in a row")
+    return unicodedata.normalize("NFC", text)
 
 
 def _digits(value: Any) -> Any:

@@ -17,7 +17,8 @@ MAX_FIELDS = 1000
 """In one object, as Django allows in one query or form: each could be an error to report."""
 MAX_VALUES = 20_000
 """In one body. Each takes up to 2 µs to read, in which no other request is served."""
-STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+"""One that is not closed reaches to the end, or its escaped quotes would each begin another."""
 
 
 class StrictJSONParser(Parser):

@@ -56,7 +56,7 @@ class TestText:
     def test_is_measured_before_anything_else_looks_at_it(
         self, written: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fields, "unicodedata", None)
+        monkeypatch.setattr(fields, "clean_text", None)
         with pytest.raises(ValidationError, match="at most 3 characters"):
             text.validate_python(written)
 
