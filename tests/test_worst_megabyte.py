@@ -29,7 +29,7 @@ from accounts.throttle import client_network
 from megapolis import settings
 from megapolis.errors import problem_response
 from megapolis.exception_handler import _field_problem
-from megapolis.fields import Id, Text, clean_text
+from megapolis.fields import Id, Text
 from megapolis.middleware import _is_plain
 from megapolis.pagination import PageQuery, decode_cursor
 from megapolis.parser import StrictJSONParser
@@ -190,15 +190,14 @@ TEXTS = {part: repeated(part) for part in PARTS} | {
 
 name = TypeAdapter[str](Annotated[str, Text(max_length=255)])
 long_text = TypeAdapter[str](Annotated[str, Text(max_length=MEGABYTE)])
+"""No feature has one: the longest that there might be."""
 identifier = TypeAdapter[int](Id)
 keys = TypeAdapter[tuple[int]](tuple[int])
 
 READERS: dict[str, Callable[[str], object]] = {
     "a log message": clean,
     "a traceback": lambda text: format_traceback(chained(text)),
-    "clean_text": clean_text,
     "Text(255)": name.validate_python,
-    "Text of a megabyte": long_text.validate_python,
     "Id": identifier.validate_python,
     "a new widget": lambda text: WidgetCreateRequest.model_validate({"name": text}),
     "the list of widgets": lambda text: WidgetListQuery.model_validate(
@@ -233,6 +232,15 @@ READERS: dict[str, Callable[[str], object]] = {
 def test_a_text(reader: str) -> None:
     for text in TEXTS.values():
         assert_quick(lambda text=text: READERS[reader](text))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_text_of_any_maximum(name: str) -> None:
+    def work(size: int) -> Callable[[], object]:
+        text = TEXTS[name][: len(TEXTS[name]) * size // MEGABYTE]
+        return lambda: long_text.validate_python(text)
+
+    assert_linear(work)
 
 
 HEAD_READERS: dict[str, Callable[[str], object]] = {
