@@ -27,13 +27,15 @@ def main() -> None:
 
 def _outage(exc: Exception) -> str | None:
     """Return what to say if the database is to blame, and not the command."""
+    # They need the configuration.
     from megapolis.database_errors import DatabaseUnavailable, sqlstate_of, state_of  # noqa: PLC0415
+    from megapolis.redaction import clean  # noqa: PLC0415
 
     is_ours = isinstance(exc, DatabaseUnavailable)
     if not is_ours and state_of(exc) is None:
         return None
     cause = (is_ours and exc.__cause__) or exc
-    reason = " ".join(str(cause).split()) or str(exc)
+    reason = clean(" ".join(str(cause).split()) or str(exc))
     if sqlstate_of(cause) in {None, "42P01", "42703"}:
         reason += "\nIf there is no database yet, `python manage.py initdb` makes it."
     return reason

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.contrib.auth.forms import AdminUserCreationForm
+from django.contrib.auth.forms import AdminUserCreationForm, UsernameField
 from django.core.exceptions import ValidationError
 
 from accounts import sign_in
@@ -50,6 +50,9 @@ class UserWithoutPasswordForm(UserModelForm):
 class SignInForm(AdminAuthenticationForm):
     """Signs staff in. What is wrong is never said, and trying is limited."""
 
+    username = UsernameField(
+        max_length=EMAIL_MAX_LENGTH, widget=forms.TextInput(attrs={"autofocus": True})
+    )
     error_messages = {
         **AdminAuthenticationForm.error_messages,
         "invalid_login": "Please enter the correct email and password for a staff account.",

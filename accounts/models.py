@@ -26,9 +26,13 @@ def normalize_email(email: str | None) -> str | None:
     """Return the one spelling under which an address is stored, or None for an empty one.
 
     Case and Unicode form do not tell people apart: an address differing only in these belongs to
-    the user who has it already.
+    the user who has it already. What is too long for an address is returned as it is: nobody has
+    it, and validation rejects it.
     """
-    return unicodedata.normalize("NFKC", email or "").strip().lower() or None
+    email = (email or "").strip()
+    if len(email) > EMAIL_MAX_LENGTH:
+        return email
+    return unicodedata.normalize("NFKC", email).strip().lower() or None
 
 
 def parse_email(typed: str) -> str:
@@ -125,10 +129,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     def _is_promoted(self, before: "User") -> bool:
         return any(getattr(self, right) and not getattr(before, right) for right in PROMOTIONS)
 
-    def clean(self) -> None:
-        """Store the one spelling of the email."""
-        super().clean()
-        self.email = normalize_email(self.email)
+    @classmethod
+    def normalize_username(cls, username: Any) -> Any:
+        """Return the one spelling of the email, in which Django's `clean` stores it."""
+        return normalize_email(username)
 
 
 class ApiSession(models.Model):

@@ -6,6 +6,7 @@ and how large it is, which is a fifth of the line's cost. Here that is asked onc
 
 import asyncio
 import os
+import stat
 import sys
 import time
 from contextlib import suppress
@@ -16,6 +17,9 @@ from typing import Final
 
 LOOK_EVERY: Final = 1.0
 """Seconds for which a line may still land in a file that was rotated: it is not lost there."""
+MODE: Final = 0o640
+"""Lines hold emails, addresses and what clients send. The group is for what collects logs."""
+FOLDER_MODE: Final = 0o750
 
 
 class LogFile:
@@ -31,6 +35,8 @@ class LogFile:
         self._lock = RLock()  # What the garbage collector finds meanwhile may have to be logged.
         self._waiting: list[bytes] = []
         self._open()
+        for rotated in self._rotated():
+            _narrow(rotated)
 
     def write(self, line: str) -> None:
         """Append it in one piece, so that the lines of several processes do not mix."""
@@ -70,8 +76,9 @@ class LogFile:
                 data = data[os.write(self._file, data) :]
 
     def _open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._path.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, MODE)
+        _narrow(self._path)
         self._look_at = time.monotonic() + LOOK_EVERY
 
     def _look(self) -> None:
@@ -96,6 +103,17 @@ class LogFile:
         with suppress(FileNotFoundError):  # another process was faster
             self._path.rename(self._path.with_suffix(f".{now}{self._path.suffix}"))
         self._reopen()
-        rotated = sorted(self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}"))
-        for old in rotated[: -self._kept]:
+        for old in self._rotated()[: -self._kept]:
             old.unlink(missing_ok=True)
+
+    def _rotated(self) -> list[Path]:
+        """Return the rotated files, the oldest first."""
+        return sorted(self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}"))
+
+
+def _narrow(path: Path) -> None:
+    """Take the permissions from a file that go beyond MODE, if it is ours."""
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode) and stat.S_IMODE(mode) & ~MODE:
+            path.chmod(stat.S_IMODE(mode) & MODE)

@@ -9,20 +9,19 @@ the id of the request it belongs to; secrets and tokens are replaced before anyt
 """
 
 import logging
-import re
 import sys
-import traceback
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from loguru import logger
 
 from megapolis import environment
 from megapolis.log_file import LogFile
+from megapolis.redaction import clean, redact
+from megapolis.tracebacks import format_traceback
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -38,43 +37,8 @@ LINE = (
 QUIET = ("asyncio", "hpack", "httpcore", "httpx")
 FILE_BYTES, FILES = 50_000_000, 10
 ACCESS_LEVEL = "INFO"
-SECRET_LENGTH = 12
-
-
-def configured_secrets() -> list[str]:
-    """Short ones are left out: they would blot out ordinary words."""
-    values = (
-        environment.SECRET_KEY,
-        environment.JWT_SECRET_KEY,
-        *environment.JWT_SECRET_KEY_FALLBACKS,
-        environment.SUPABASE_SERVICE_ROLE_KEY,
-        environment.SUPABASE_JWT_SECRET,
-        unquote(urlsplit(environment.DATABASE_URL).password or ""),
-    )
-    return [value for value in values if len(value) >= SECRET_LENGTH]
-
-
-HIDING = [
-    ("eyj", re.compile(r"()eyJ[\w-]+(?:\.[\w-]*)+")),
-    ("sb_", re.compile(r"()sb_(?:secret|publishable)_[\w-]+")),
-    ("bearer", re.compile(r"(bearer[\s:]+)[\w.~+/=-]+", re.IGNORECASE)),
-    ("@", re.compile(r"(://)[^\s/:@]*:[^\s/]+(?=@)")),
-    (
-        "password",
-        re.compile(r"""(password["']?\s*[=:]\s*)(?:'[^']*'|"[^"]*"|[^\s"'&,;}]+)""", re.IGNORECASE),
-    ),
-    *((value.lower(), re.compile(f"(){re.escape(value)}")) for value in configured_secrets()),
-]
-"""A mark in lower case, cheap to look for, and the pattern that is tried where it occurs."""
-
-
-def redact(text: str) -> str:
-    """The text with each token, key, password and configured secret replaced by ***."""
-    lower = text.lower()
-    for mark, pattern in HIDING:
-        if mark in lower:
-            text = pattern.sub(r"\1***", text)
-    return text
+PATH_SHOWN = 1024
+"""Code points of a path in the line of its request, whose end is worth more."""
 
 
 access_file: LogFile | None = None
@@ -86,7 +50,7 @@ def log_access(method: str | None, path: str, status: int, milliseconds: float) 
     There it goes past Loguru, which would take a tenth to a quarter of the rate. The event loop
     must be running.
     """
-    message = f"{method} {path} {status} {milliseconds:.1f} ms"
+    message = f"{method} {clean(path, shown=PATH_SHOWN)} {status} {milliseconds:.1f} ms"
     if access_file is None:
         logger.opt(depth=1).log(ACCESS_LEVEL, "{}", message)
         return
@@ -94,7 +58,7 @@ def log_access(method: str | None, path: str, status: int, milliseconds: float) 
         "time": datetime.now(UTC),
         "level": ACCESS_LEVEL,
         "logger": "access",
-        "message": clean(message),
+        "message": message,
         "request_id": request_id.get(),
     }
     access_file.write_soon(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE))
@@ -104,14 +68,14 @@ def configure_logging() -> None:
     """Send everything to stderr, and with LOG_DIR to JSON files as well. Safe to repeat."""
     global access_file
     logger.configure(handlers=[], patcher=prepare)
-    level, development = environment.LOG_LEVEL, environment.ENVIRONMENT == "development"
+    level = environment.LOG_LEVEL
     logger.add(
         write_to_stderr,
         level=level,
-        format=LINE,
+        format=as_line,
         colorize=sys.stderr.isatty(),
-        backtrace=development,
-        diagnose=development,
+        backtrace=False,
+        diagnose=False,
     )
     file = open_file(environment.LOG_DIR) if environment.LOG_DIR else None
     if file is not None:
@@ -122,6 +86,8 @@ def configure_logging() -> None:
     logging.root.setLevel(logger.level(level).no)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = write_uncaught
 
 
 def open_file(folder: Path) -> LogFile | None:
@@ -134,23 +100,27 @@ def open_file(folder: Path) -> LogFile | None:
 
 
 def prepare(record: "Record") -> None:
-    """Give the record its request id, and make its message one line without secrets."""
+    """Give the record its request id, and make its message one short line without secrets."""
     record["extra"].setdefault("request_id", request_id.get())
     record["message"] = clean(record["message"])
 
 
-def clean(message: str) -> str:
-    """The message in one line and without secrets."""
-    message = redact(message)
-    return message if message.isprintable() else "".join(map(visible, message))
-
-
-def visible(character: str) -> str:
-    return character if character.isprintable() else ascii(character)[1:-1]
+def as_line(_: "Record") -> str:
+    """Return Loguru's format of a line; the traceback comes from `write_to_stderr`."""
+    return f"{LINE}\n"
 
 
 def write_to_stderr(message: "Message") -> None:
-    sys.stderr.write(redact(message) if message.record["exception"] else message)
+    """Write the line, and the traceback if there is one: in development with variables."""
+    exception = message.record["exception"]
+    with_variables = environment.ENVIRONMENT == "development"
+    trace = format_traceback(exception, with_variables=with_variables) if exception else ""
+    sys.stderr.write(message + trace)
+
+
+def write_uncaught(*exception: Any) -> None:
+    """Write what nothing caught, as Python does."""
+    sys.stderr.write(format_traceback(exception))
 
 
 def as_json(record: "Record") -> str:
@@ -160,10 +130,10 @@ def as_json(record: "Record") -> str:
         "level": record["level"].name,
         "logger": record["name"],
         "message": record["message"],
-        **{key: redact(str(value)) for key, value in record["extra"].items() if key != "json"},
+        **{key: clean(str(value)) for key, value in record["extra"].items() if key != "json"},
     }
     if record["exception"]:
-        event["exception"] = redact("".join(traceback.format_exception(*record["exception"])))
+        event["exception"] = format_traceback(record["exception"])
     record["extra"]["json"] = orjson.dumps(event, default=str).decode()
     return "{extra[json]}\n"
 
@@ -175,8 +145,7 @@ class InterceptHandler(logging.Handler):
         try:
             message = record.getMessage()
         except Exception:  # noqa: BLE001 - a bad log call must not break what it reports on
-            self.handleError(record)
-            return
+            message = f"{record.msg} (logged with other arguments than it has places for)"
         known = record.levelname in logging.getLevelNamesMapping()
         level = record.levelname if known else record.levelno
         exception = record.exc_info if record.exc_info and record.exc_info[0] else None

@@ -5,7 +5,7 @@ https://www.postgresql.org/docs/current/queries-limit.html says why an offset do
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -14,12 +14,17 @@ from megapolis import limits
 from megapolis.errors import UnprocessableContent
 from megapolis.fields import Digits
 
+CURSOR_MAX_LENGTH: Final = 8 * 1024
+"""PostgreSQL indexes keys of up to 2,704 bytes; a cursor holds one, and the filters of its list."""
+
 
 class PageQuery(BaseModel):
     """Which page of a list, and how long it is. A list adds its filters to it."""
 
     limit: Annotated[int, Field(ge=1, le=limits.PAGE_SIZE_MAX), Digits] = limits.PAGE_SIZE
-    cursor: str | None = Field(None, description="The `next_cursor` of the page before.")
+    cursor: str | None = Field(
+        None, max_length=CURSOR_MAX_LENGTH, description="The `next_cursor` of the page before."
+    )
 
 
 class InvalidCursor(UnprocessableContent):

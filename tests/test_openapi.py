@@ -120,3 +120,23 @@ def test_parameters_have_bounds_and_no_null(document: dict[str, Any]) -> None:
     assert all((limit["minimum"], limit["maximum"]) == (1, 100) for limit in limits)
     parameters = [operation["parameters"] for operation in operations(document).values()]
     assert "null" not in json.dumps(parameters)
+
+
+def test_every_text_that_comes_in_has_a_maximum(document: dict[str, Any]) -> None:
+    """Apart from a Supabase token: what is too long is an invalid token, which is a 401."""
+    schemas = document["components"]["schemas"]
+    bodies = [name for name in schemas if name.endswith("Request") and name != "TokenRequest"]
+    incoming = [
+        *(value for name in bodies for value in schemas[name]["properties"].values()),
+        *(
+            parameter["schema"]
+            for operation in operations(document).values()
+            for parameter in operation.get("parameters", [])
+        ),
+    ]
+    texts = [value for value in incoming if value.get("type") == "string"]
+
+    assert texts
+    assert not [
+        value for value in texts if not {"maxLength", "enum", "const", "format"} & value.keys()
+    ]

@@ -11,8 +11,9 @@ from widgets.models import NAME_MAX_LENGTH
 
 type WidgetOrder = Literal["id", "-id", "name", "-name"]
 type WidgetName = Annotated[
-    Text,
-    Field(max_length=NAME_MAX_LENGTH, description="Unique. Trimmed, and stored as Unicode NFC."),
+    str,
+    Text(max_length=NAME_MAX_LENGTH),
+    Field(description="Unique. Trimmed, and stored as Unicode NFC."),
 ]
 
 
@@ -48,7 +49,9 @@ class WidgetResponse(BaseModel):
 class WidgetListQuery(PageQuery):
     """Which widgets, in which order, and how many of them."""
 
-    search: Text | None = Field(None, description="Names that begin so, in any case.")
+    search: Annotated[str, Text(max_length=NAME_MAX_LENGTH)] | None = Field(
+        None, description="Names that begin so, in any case."
+    )
     owner: Literal["me"] | None = Field(None, description="Only those of this owner.")
     order: WidgetOrder | None = Field(
         None,

@@ -9,8 +9,12 @@ from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 
 CHUNK = 1000
-FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-"""What makes a spreadsheet run a cell as a formula (OWASP, "CSV Injection")."""
+FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b")
+"""What makes a spreadsheet run a cell as a formula, also in their wide and small forms
+(https://owasp.org/www-community/attacks/CSV_Injection)."""
+SEPARATORS = frozenset(",;|\t\r\n")
+"""What may end a cell, depending on the country and on how the file is opened."""
+QUOTES = frozenset("\"'")
 BYTE_ORDER_MARK = "\ufeff"
 """Excel takes a file without one for the machine's old code page."""
 
@@ -50,5 +54,26 @@ def _line(values: Iterable[Any]) -> str:
 
 
 def _cell(value: Any) -> str:
+    """Return the cell of a value: a text with a `'` before what might begin a formula.
+
+    That is one of FORMULA with nothing but blanks and quotes between it and the beginning of the
+    text, or a separator before it. Numbers and times are never formulas.
+    """
     text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    if not isinstance(value, str) or FORMULA.isdisjoint(text):
+        return text
+    parts, begins = [], True
+    for character in text:
+        if begins and character in FORMULA:
+            parts.append("'")
+        parts.append(character)
+        if character in SEPARATORS:
+            begins = True
+        elif character in FORMULA or not _is_skipped(character):
+            begins = False
+    return "".join(parts)
+
+
+def _is_skipped(character: str) -> bool:
+    """Whether a spreadsheet may drop it at the beginning of a cell."""
+    return character in QUOTES or character.isspace() or not character.isprintable()

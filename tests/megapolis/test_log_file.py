@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,36 @@ class TestFiles:
         assert (log_folder / "other.log").read_text() == "inner\nouter\n"
         file.stop()
 
+    @pytest.mark.parametrize(
+        ("mode", "narrowed"), [(0o644, 0o640), (0o666, 0o640), (0o777, 0o640), (0o600, 0o600)]
+    )
+    def test_are_not_for_everybody_to_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, narrowed: int
+    ) -> None:
+        monkeypatch.setattr(log_file, "LOOK_EVERY", 0.0)
+        for name in ("megapolis.log", "megapolis.2026-01-01.log"):
+            (tmp_path / name).touch()
+            (tmp_path / name).chmod(mode)
+        file = LogFile(tmp_path / "megapolis.log", max_bytes=1, kept=9)
+        for line in ("one\n", "two\n"):
+            file.write(line)
+        file.stop()
+
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        assert len(modes) == 3
+        assert modes.pop("megapolis.log") == 0o640
+        assert set(modes.values()) == {narrowed}
+
+    def test_are_in_a_folder_that_is_not_for_everybody(self, tmp_path: Path) -> None:
+        former = os.umask(0)
+        try:
+            LogFile(tmp_path / "logs" / "megapolis.log", max_bytes=1, kept=1).stop()
+        finally:
+            os.umask(former)
+
+        assert (tmp_path / "logs").stat().st_mode & 0o777 == 0o750
+        assert (tmp_path / "logs" / "megapolis.log").stat().st_mode & 0o777 == 0o640
+
     def test_are_not_looked_for_at_every_line(self, log_folder: Path) -> None:
         (log_folder / "megapolis.log").rename(log_folder / "megapolis.1.log")
         logger.info("soon")
@@ -174,6 +205,15 @@ class TestAccessLines:
         assert (access["level"], access["request_id"]) == ("INFO", "abc-123")
         assert access.keys() == other.keys()
         assert access["time"] <= other["time"]
+
+    async def test_keep_their_end_however_long_the_path(self, log_folder: Path) -> None:
+        log_access("GET", "/eyJ" * 20_000, 404, 1.25)
+        log_access("GET", "/" + "\u202e" * 20_000, 404, 1.25)
+        await asyncio.sleep(0)
+
+        for event in events(log_folder):
+            assert event["message"].startswith("GET /")
+            assert event["message"].endswith("… 404 1.2 ms")
 
     async def test_of_one_turn_of_the_loop_are_written_at_once(
         self, log_folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -99,9 +99,9 @@ class TestStandardLogging:
     def test_survives_a_call_with_the_wrong_arguments(
         self, stderr: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(logging, "raiseExceptions", False)
+        monkeypatch.setattr(logging, "raiseExceptions", False)  # by which pytest's handler fails
         logging.getLogger("django").error("%d things", "some")
-        assert stderr() == []
+        assert "%d things" in stderr()[0]
 
     def test_of_chatty_libraries_starts_at_warning(self, stderr: Any) -> None:
         logging.getLogger("httpx").info("HTTP Request: GET https://example.com")

@@ -166,6 +166,28 @@ class TestBody:
 
         problem(await client.post("/widgets/", json=body), status)
 
+    @pytest.mark.parametrize(
+        "value", ["1", "1e9", "[]", "{}", '""', "[[]]", '{"a": 1}', "null", '"\\u0041"']
+    )
+    async def test_has_twenty_thousand_values_at_most(
+        self, client: httpx.AsyncClient, value: str
+    ) -> None:
+        few, many = (f'{{"name": [{", ".join([value] * size)}]}}' for size in (6_000, 20_001))
+
+        problem(await client.post("/widgets/", content=few, headers=JSON), 422)
+        refused = problem(await client.post("/widgets/", content=many, headers=JSON), 400)
+        assert refused["detail"] == "The body has more than 20000 values"
+
+    @pytest.mark.parametrize("text", [",", "{[", '\\",', "\\\\,", '\\"{\\"a\\": [1, 2]}'])
+    async def test_may_have_any_number_of_commas_in_its_texts(
+        self, client: httpx.AsyncClient, text: str
+    ) -> None:
+        body = f'{{"name": "{text * 25_000}"}}'
+
+        assert pointers(await client.post("/widgets/", content=body, headers=JSON)) == [
+            "/body/name"
+        ]
+
 
 class TestQuery:
     @pytest.mark.parametrize(

@@ -165,14 +165,14 @@ class TestSearch:
         assert await names(client, search=search, order="-name", owner="me") == [name]
 
     @pytest.mark.parametrize(
-        "search", ["rocket", "%", "_procket", "S%", "sprocket!", ".", "\\", "S\u0301", "x" * 9000]
+        "search", ["rocket", "%", "_procket", "S%", "sprocket!", ".", "\\", "S\u0301"]
     )
     async def test_finds_nothing_else(
         self, client: httpx.AsyncClient, widget: WidgetResponse, search: str
     ) -> None:
         assert await names(client, search=search) == []
 
-    @pytest.mark.parametrize("search", ["", "  ", "a\x00", "\n"])
+    @pytest.mark.parametrize("search", ["", "  ", "a\x00", "\n", "x" * 256, "x" * 9000])
     async def test_refuses_what_no_name_can_hold(
         self, client: httpx.AsyncClient, search: str
     ) -> None:

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 
 from megapolis.embedded import EmbeddedError
+from megapolis.redaction import clean
 
 
 class Command(BaseCommand):
@@ -26,8 +27,9 @@ class Command(BaseCommand):
                 f"{exc} If it is beyond repair, move .postgres away: a new, empty one is made."
             ) from None
         except OperationalError as exc:
+            reason = clean(" ".join(str(exc).split()))
             raise CommandError(
-                f"Cannot reach PostgreSQL, which DATABASE_URL names: {str(exc).strip()}"
+                f"Cannot reach PostgreSQL, which DATABASE_URL names: {reason}"
             ) from None
         call_command("migrate", interactive=False, verbosity=verbosity)
         self.stdout.write(

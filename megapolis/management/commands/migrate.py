@@ -6,6 +6,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.core.management.commands import migrate
 from django.db import DatabaseError, connection
 
+from megapolis.redaction import clean
+
 
 class Command(migrate.Command):
     """Apply migrations; one that fails is undone by PostgreSQL as a whole."""
@@ -19,7 +21,7 @@ class Command(migrate.Command):
         try:
             super().handle(*args, **options)
         except DatabaseError as exc:
-            reason = str(exc).strip()
+            reason = clean(" ".join(str(exc).split()))
             if connection.connection is None:
                 raise CommandError(f"Cannot reach PostgreSQL: {reason}") from exc
             raise CommandError(
