@@ -109,7 +109,7 @@ def patterns() -> Iterator[tuple[str, "re.Pattern[Any]"]]:
             for name, value in vars(importlib.import_module(found.name)).items():
                 if isinstance(value, re.Pattern):
                     yield f"{found.name}.{name}", value
-    yield from ((f"HIDING {mark[:8]}", pattern) for mark, pattern in HIDING)
+    yield from ((f"HIDING {number}", pattern) for number, (_, pattern) in enumerate(HIDING))
 
 
 PATTERNS = dict(patterns())
