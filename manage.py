@@ -28,7 +28,7 @@ def main() -> None:
 def _outage(exc: Exception) -> str | None:
     """Return what to say if the database is to blame, and not the command."""
     # They need the configuration.
-    from megapolis.database_errors import DatabaseUnavailable, sqlstate_of, state_of  # noqa: PLC0415
+    from megapolis.database.errors import DatabaseUnavailable, sqlstate_of, state_of  # noqa: PLC0415
     from megapolis.redaction import clean  # noqa: PLC0415
 
     is_ours = isinstance(exc, DatabaseUnavailable)

@@ -24,9 +24,9 @@ from django.core.management import execute_from_command_line
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from megapolis import asgi, environment, handler, protocol
-from megapolis.admission import ApiAdmission
+from megapolis.admission import TimedAdmission
 from megapolis.answering_transport import AnsweringTransport
-from megapolis.connection import Connection
+from megapolis.database.wire import Connection
 from megapolis.handler import NativeHandler
 from megapolis.protocol import PatientProtocol
 
@@ -80,7 +80,7 @@ def overload() -> Removal:
     def nothing(*_: object) -> bool:
         return False
 
-    return patch.multiple(ApiAdmission, refuses=nothing, __enter__=nothing, __exit__=nothing)
+    return patch.multiple(TimedAdmission, refuses=nothing, __enter__=nothing, __exit__=nothing)
 
 
 def time_to_answer() -> Removal:
@@ -94,8 +94,8 @@ def hang_ups() -> Removal:
 
 
 def dead_connections() -> Removal:
-    """Lend a connection without a look whether it lives, and how old it is."""
-    return patch.multiple(Connection, is_alive=True, age=0.0)
+    """Use a connection without a look whether it lives."""
+    return patch.multiple(Connection, is_alive=lambda _: True)
 
 
 def headers() -> Removal:

@@ -16,7 +16,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from megapolis.database_errors import translated
+from megapolis.database.errors import translated
 from megapolis.errors import (
     ApiError,
     BadRequest,

@@ -19,6 +19,7 @@ Against `django.core.handlers.asgi.ASGIHandler` these things differ, and no othe
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from http import HTTPStatus
 from inspect import iscoroutinefunction
 
@@ -156,7 +157,7 @@ class NativeHandler(ASGIHandler):
         self._check_host(request)
         match = request.resolver_match = routing.resolve(request.path_info)
         view = match.func
-        if not iscoroutinefunction(view):
+        if not _is_async(view):
             view = sync_to_async(self.make_view_atomic(view), thread_sensitive=True)
         budget = asyncio.timeout(limits.ANSWER_TIMEOUT)
         try:
@@ -191,6 +192,9 @@ class NativeHandler(ASGIHandler):
                 with suppress(Exception):
                     close()
             response.closed = True
+
+
+_is_async = cache(iscoroutinefunction)
 
 
 def _used_thread(context: ThreadSensitiveContext) -> bool:

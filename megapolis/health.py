@@ -22,8 +22,9 @@ from django.apps import apps
 from django.db.migrations.loader import MigrationLoader
 
 from accounts import supabase
-from megapolis import database, limits, outages, shutdown
-from megapolis.database_errors import sqlstate_of
+from megapolis import database, limits, shutdown
+from megapolis.database import outages
+from megapolis.database.errors import sqlstate_of
 from megapolis.errors import ServiceUnavailable
 from megapolis.logger import logger
 from megapolis.plain import PlainAnswer, Send, plain_problem
@@ -95,7 +96,7 @@ class Readiness:
         if shutdown.is_announced():
             return "the process stops"
         try:
-            async with asyncio.timeout(limits.DATABASE_WAIT):
+            async with asyncio.timeout(limits.MAX_WAIT):
                 complaint = await _complaint()
         except (ServiceUnavailable, psycopg.Error, TimeoutError) as exc:
             cause = exc.__cause__ or exc
@@ -111,22 +112,12 @@ class Readiness:
 
 async def _complaint() -> str | None:
     """Ask the database, and return what this code cannot work with."""
-    is_read_only, applied, missing = await _ask(reads=True)
-    if is_read_only:
-        # That may have ended: whoever writes is given a new session, and so is this.
-        is_read_only, applied, missing = await _ask(reads=False)
+    [(is_read_only, applied, missing)] = await database.fetch_aside(QUESTION, needed_columns())
     if is_read_only:
         return "the database does not accept writes"
     if unapplied := _unapplied({tuple(name.split(".", 1)) for name in applied}):
         return f"migrations are not applied: {_shown(unapplied)}"
     return f"columns are missing: {_shown(missing)}" if missing else None
-
-
-async def _ask(*, reads: bool) -> tuple[bool, list[str], list[str]]:
-    [(is_read_only, applied, missing)] = await database.fetch(
-        QUESTION, needed_columns(), reads=reads
-    )
-    return is_read_only, applied, missing
 
 
 def _unapplied(applied: Collection[tuple[str, ...]]) -> list[str]:

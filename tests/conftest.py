@@ -29,6 +29,11 @@ BASE_URL = "http://127.0.0.1"
 MOST_PROCESSES = 4
 """Each has a database and up to ten connections; beyond four, the longest test decides."""
 
+END_OTHERS = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
 type MakeUser = Callable[..., Awaitable[Any]]
 type MakeToken = Callable[..., Awaitable[str]]
 type MakeClient = Callable[..., Awaitable[httpx.AsyncClient]]
@@ -80,6 +85,8 @@ def django_db_setup(
         databases = setup_databases(verbosity=0, interactive=False)
     yield
     with django_db_blocker.unblock():
+        with connections["default"].cursor() as cursor:
+            cursor.execute(END_OTHERS)  # A backend takes a moment to notice that it is alone.
         teardown_databases(databases, verbosity=0)
 
 
@@ -105,10 +112,10 @@ async def db(pool: None) -> AsyncIterator[None]:
 
 async def fill_pool() -> None:
     """Leave no connection half made: the loop stands still while a test runs that is not async."""
-    from megapolis import database
+    from megapolis.database import execute
 
-    if database._pool:
-        await database._pool.filled()
+    if execute._pool:
+        await execute._pool.filled()
 
 
 @cache

@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.views import defaults
 from psycopg.errors import QueryCanceled
 
-from megapolis.database_errors import UNREACHABLE, sqlstate_of, state_of
+from megapolis.database.errors import UNREACHABLE, sqlstate_of, state_of
 from megapolis.logger import logger
 
 RETRY_AFTER = 5

@@ -14,11 +14,12 @@ from megapolis.statements.parameters import Param, type_params
 
 
 class Compiled(NamedTuple):
-    """What is sent: the SQL, and what stands for each `$n` of it."""
+    """What is sent: the SQL, what stands for each `$n` of it, and the tables that it names."""
 
     sql: bytes
     arguments: tuple[Param, ...]
     names: frozenset[str]
+    tables: frozenset[str]
 
 
 @cache
@@ -49,7 +50,12 @@ def compile_query(query: Query, *, suffix: tuple[str, list[Any]]) -> Compiled:
         return f"${len(params)}::{_cast(argument)}"
 
     sql = re.sub("%[s%]", replace, sql + suffix[0])
-    return Compiled(sql.encode(), tuple(params), frozenset(param.name for param in params))
+    return Compiled(
+        sql=sql.encode(),
+        arguments=tuple(params),
+        names=frozenset(param.name for param in params),
+        tables=frozenset(re.findall('(?:FROM|JOIN|INTO|UPDATE) "([^"]+)"', sql)),
+    )
 
 
 def _cast(param: Param) -> str:

@@ -79,4 +79,6 @@ class Statement[Row]:
         if values.keys() != compiled.names:
             raise TypeError(f"the statement takes {sorted(compiled.names)}, not {sorted(values)}")
         arguments = [values[param.name] for param in compiled.arguments]
-        return await database.fetch(compiled.sql, arguments, reads=self.reads)
+        return await database.fetch(
+            compiled.sql, arguments, reads=self.reads, tables=compiled.tables
+        )

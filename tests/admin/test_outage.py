@@ -11,8 +11,8 @@ from django.db import DatabaseError, connection
 from django.test import RequestFactory
 from psycopg import errors
 
-from megapolis import connector
 from megapolis.admin import outage
+from megapolis.database import connection as factory
 from tests.admin.conftest import MakeStaff, Staff, orm
 
 ADD = "/admin/widgets/widget/add/"
@@ -29,7 +29,7 @@ type Raising = Callable[[str, str], AbstractAsyncContextManager[None]]
 
 @pytest.fixture
 async def admin(db: None) -> AsyncIterator["psycopg.AsyncConnection[Any]"]:
-    parameters = connector.connection_parameters() | {"prepare_threshold": None}
+    parameters = factory.connection_parameters() | {"prepare_threshold": None}
     async with await psycopg.AsyncConnection.connect(**parameters) as admin:
         yield admin
 

@@ -118,7 +118,7 @@ class Rest:
             yield f"tasks: {dict(more)}"
         if worker.in_flight:
             yield f"{worker.in_flight} requests in flight"
-        if worker.connections > environment.DATABASE_POOL_SIZE:
+        if worker.connections > environment.DATABASE_POOL_SIZE + 1:  # one is for readiness
             yield f"{worker.connections} connections"
         if worker.idle != worker.connections or worker.waiting:
             yield f"{worker.idle} of {worker.connections} connections idle, {worker.waiting} wait"

@@ -52,9 +52,9 @@ def orm(db: None, django_db_blocker: Any) -> Iterator[None]:
 @pytest.fixture
 async def observer(db: None) -> AsyncIterator["psycopg.AsyncConnection[Any]"]:
     """A connection to the database of the tests that belongs to no pool."""
-    from megapolis import connector
+    from megapolis.database import connection as factory
 
-    parameters = connector.connection_parameters() | {"prepare_threshold": None}
+    parameters = factory.connection_parameters() | {"prepare_threshold": None}
     connection = await psycopg.AsyncConnection.connect(**parameters)
     async with connection:
         yield connection
@@ -63,11 +63,11 @@ async def observer(db: None) -> AsyncIterator["psycopg.AsyncConnection[Any]"]:
 @pytest.fixture
 async def connection(pool: None) -> AsyncIterator[Any]:
     """A connection of ours that belongs to no pool."""
-    from tests.megapolis import connections
+    from tests.megapolis.database import connections
 
     connection = await connections.connect()
     yield connection
-    connection.hang_up()
+    connection.disconnect()
 
 
 @pytest.fixture
@@ -84,39 +84,30 @@ async def nothing_unhandled(pool: None) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def world() -> Iterator[Any]:
-    """A pool of two connections, neither of which is made yet."""
-    from tests.megapolis.world import World
-
-    world = World()
-    yield world
-    gc.collect()
-    world.end()
-
-
-@pytest.fixture
 async def open_pool(db: None) -> AsyncIterator[OpenPool]:
     """`await open_pool(size=1)` puts a pool in place whose connections are named "own pool".
 
     It has all of them unless `full=False`; further parameters are those of the connection.
     """
-    from megapolis import connector, database, environment
+    from megapolis import database, environment
+    from megapolis.database import connection, execute
 
-    ordinary = connector.connection_parameters
+    ordinary = connection.connection_parameters
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(database, "_pool", None)
+        monkeypatch.setattr(execute, "_pool", None)
+        monkeypatch.setattr(execute, "_aside", None)
 
         async def open_own(*, size: int = 2, full: bool = True, **parameters: Any) -> Any:
             monkeypatch.setattr(environment, "DATABASE_POOL_SIZE", size)
             monkeypatch.setattr(
-                connector,
+                connection,
                 "connection_parameters",
                 lambda: ordinary() | {"application_name": "own pool"} | parameters,
             )
             await database.open_pool()
             if full:
                 await fill_pool()
-            return database._pool
+            return execute._pool
 
         yield open_own
         await database.close_pool()
@@ -176,11 +167,10 @@ async def samples(observer: "psycopg.AsyncConnection[Any]") -> AsyncIterator[Non
 @pytest.fixture
 async def server(door: Any, db: None) -> AsyncIterator[uvicorn.Server]:
     """The door, served as `manage.py run` does."""
-    from megapolis import limits
     from megapolis.admission import Admission
     from tests.megapolis.sockets import served
 
-    door.admission = Admission(limits.IN_FLIGHT, name="of a test")
+    door.admission = Admission(300, name="of a test")
     async with served(door) as server:
         yield server
 

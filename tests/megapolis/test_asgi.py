@@ -9,6 +9,7 @@ import pytest
 from django.db import connections
 
 from megapolis import admission, asgi, database, environment, limits
+from megapolis.database import execute
 from tests.megapolis.exchange import Exchange
 from tests.waiting import eventually
 
@@ -179,7 +180,7 @@ class TestLifespan:
         assert await lifespan.say("shutdown") == {"type": "lifespan.shutdown.complete"}
 
         await lifespan.task
-        assert database._pool is None
+        assert execute._pool is None
 
     async def test_says_why_the_service_cannot_start(
         self, monkeypatch: pytest.MonkeyPatch, log: list[str]

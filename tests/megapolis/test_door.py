@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from megapolis import database
+from tests.megapolis.database.test_recovery import until_blocked
 from tests.megapolis.sockets import Client, served
-from tests.megapolis.test_database_recovery import until_blocked
 
 MEGABYTE = 1024 * 1024
 POST = b"POST /async HTTP/1.1\r\nHost: 127.0.0.1\r\n"

@@ -95,9 +95,9 @@ class Project:
 
 
 def _parameters() -> dict[str, Any]:
-    from megapolis import connector
+    from megapolis.database import connection as factory
 
-    return connector.connection_parameters() | {"prepare_threshold": None}
+    return factory.connection_parameters() | {"prepare_threshold": None}
 
 
 @pytest.fixture(scope="module")

@@ -349,7 +349,7 @@ class TestPeer:
             psycopg.connect(**options, requirepeer="somebody-else")
 
     def test_is_asked_for_its_account_by_every_connection(self, db: None) -> None:
-        from megapolis.connector import connection_parameters
+        from megapolis.database.connection import connection_parameters
 
         owner = embedded.default.data.owner()
         assert connection_parameters()["requirepeer"] == owner

@@ -63,13 +63,13 @@ class TestReadiness:
         self, db: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         statements: list[bytes] = []
-        fetch = database.fetch
+        fetch = database.fetch_aside
 
         async def count(sql: bytes, *arguments: Any, **options: Any) -> Any:
             statements.append(sql)
             return await fetch(sql, *arguments, **options)
 
-        monkeypatch.setattr(database, "fetch", count)
+        monkeypatch.setattr(database, "fetch_aside", count)
         answers = await asyncio.gather(*(is_ready() for _ in range(20)))
 
         assert all(answers)
@@ -99,7 +99,7 @@ class TestReadiness:
         await observer.execute("BEGIN; LOCK TABLE django_migrations")
 
         with monkeypatch.context() as impatient:
-            impatient.setattr(limits, "DATABASE_WAIT", 0.05)
+            impatient.setattr(limits, "MAX_WAIT", 0.05)
             assert not await is_ready()
 
         await observer.execute("ROLLBACK")

@@ -9,8 +9,9 @@ from django.db import migrations
 from django.db.migrations.loader import MigrationLoader
 from psycopg.errors import DiskFull
 
-from megapolis import asgi, health, outages
-from megapolis.database_errors import translated
+from megapolis import asgi, health
+from megapolis.database import outages
+from megapolis.database.errors import translated
 from tests.megapolis.exchange import Exchange
 
 READ_ONLY = "ALTER DATABASE {0} SET default_transaction_read_only = on"

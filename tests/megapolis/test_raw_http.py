@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from megapolis import database, limits
+from megapolis import limits
+from megapolis.database import execute
 from megapolis.settings import API_HEADERS
 from tests.megapolis.conftest import ALLOWED
 from tests.megapolis.sockets import Answer, Ask, asking, served
@@ -135,7 +136,7 @@ class TestMethod:
     @pytest.mark.parametrize("path", METHODS)
     async def test_options_needs_no_token_and_no_query(self, ask: Ask, path: str) -> None:
         with pytest.MonkeyPatch.context() as without_a_database:
-            without_a_database.setattr(database, "_pool", None)
+            without_a_database.setattr(execute, "_pool", None)
             answer = await ask(f"OPTIONS {path}")
 
         assert (answer.status, answer.headers["allow"]) == (204, METHODS[path])
@@ -206,7 +207,7 @@ class TestOrigin:
     async def test_may_ask_beforehand_without_a_token_or_a_query(self, ask_from: Ask) -> None:
         method = "Access-Control-Request-Method: PATCH"
         with pytest.MonkeyPatch.context() as without_a_database:
-            without_a_database.setattr(database, "_pool", None)
+            without_a_database.setattr(execute, "_pool", None)
             answer = await ask_from("OPTIONS /backend", f"Origin: {ALLOWED}", method)
 
         assert answer.status == 200

@@ -142,7 +142,7 @@ class TestClientThatHangsUp:
         pid = await exchange.run_until_hang_up(door)
 
         assert exchange.sent == []
-        assert pool.available == 1
+        assert [each.is_usable and each.is_idle for each in pool._connections] == [True]
         again = await Exchange("/backend").run(door)
         assert json.loads(again.content) == {"pid": pid, "in_transaction": False}
 
@@ -175,7 +175,7 @@ class TestClientThatHangsUp:
 
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert pool.available == 1
+        assert [each.is_usable and each.is_idle for each in pool._connections] == [True]
 
 
 class TestStream:

@@ -17,7 +17,8 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
-from megapolis import database, embedded, environment, health, outages
+from megapolis import database, embedded, environment, health
+from megapolis.database import outages
 from megapolis.embedded import EmbeddedServer
 from tests import factories
 from tests.waiting import eventually, eventually_equals

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from pydantic import BaseModel, Field
 
 from accounts.models import User
-from megapolis.database_errors import ReferenceGone, ValueNotStorable
+from megapolis.database.errors import ReferenceGone, ValueNotStorable
 from megapolis.statements import Delete, Insert, Param, Statement, Update
 from tests import factories
 from tests.megapolis.samples import Sample, SampleRow

@@ -23,7 +23,7 @@ from django.db.models.functions import Cast, Concat, Lower
 from pydantic import BaseModel
 
 from megapolis import database, environment
-from megapolis.database_errors import ValueNotStorable
+from megapolis.database.errors import ValueNotStorable
 from megapolis.statements import Insert, Param, Statement
 from tests.megapolis.samples import Sample, SampleRow
 

@@ -22,8 +22,11 @@ FOLDER = Path(os.environ["PROBE_FOLDER"])
 
 def show(number: int, frame: object) -> None:
     """Write what is under way in this process, if it serves already."""
-    if not (pool := getattr(sys.modules.get("megapolis.database"), "_pool", None)):
+    execute = sys.modules.get("megapolis.database.execute")
+    if not (pool := getattr(execute, "_pool", None)):
         return
+    aside = getattr(execute, "_aside", None)
+    connections = [*pool._connections, *([aside] if aside else [])]
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Who asks does so until there is an answer.
     gc.collect()  # A task whose exception nobody has retrieved is told of when it is collected.
     ctypes.CDLL(None).malloc_trim(0)  # What malloc keeps for later, nobody holds.
@@ -31,10 +34,10 @@ def show(number: int, frame: object) -> None:
     seen = {
         "tasks": [getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks()],
         "in_flight": admission.api.in_flight + admission.staff.in_flight,
-        "connections": pool._size,
-        "open": sum(not connection.closed for connection in pool._idle),
-        "idle": len(pool._idle),
-        "waiting": len(pool._waiting),
+        "connections": len(connections),
+        "open": sum(not connection.closed for connection in connections),
+        "idle": sum(connection.is_idle for connection in connections),
+        "waiting": sum(len(lane) for lane in pool._waiting.values()),
     }
     file = FOLDER / str(os.getpid())
     written = file.with_suffix(".new")

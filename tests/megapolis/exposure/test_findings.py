@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage
 from django.core.management import call_command
 
 from megapolis import database, environment
-from megapolis.database_errors import DatabaseUnavailable
+from megapolis.database.errors import DatabaseUnavailable
 from megapolis.exposure import checks
 from megapolis.exposure.checks import check_exposure, checked_at_start
 from tests.data_api import OWNER, Project

@@ -12,7 +12,7 @@ import django.db
 import psycopg
 from psycopg import errors
 
-from megapolis import outages
+from megapolis.database import outages
 from megapolis.errors import Conflict, ServiceUnavailable, UnprocessableContent
 
 
@@ -72,6 +72,8 @@ STATES: Final[Mapping[str, ServerState]] = {
     "25P04": UNREACHABLE,
     # default_transaction_read_only is on, or the server is a standby.
     "25006": ServerState("The database does not accept writes now", retry_after=5),
+    # A prepared plan was deallocated, by a pooler perhaps, and so was the one made instead of it.
+    "26": ServerState(drops_connection=False),
     # The role or the database is missing, renamed or locked.
     "28": ServerState(retry_after=5),
     "3D": ServerState(retry_after=5),

@@ -1,4 +1,4 @@
-"""Transactions and savepoints on a connection, beneath `database.transaction()`."""
+"""Transactions and savepoints on a reserved connection, beneath `database.transaction()`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import psycopg
 
-from megapolis.connection import Connection
-from megapolis.database_errors import translated
+from megapolis.database.errors import translated
+from megapolis.database.wire import Connection
 
 
 @dataclass
@@ -24,7 +24,7 @@ current: ContextVar[Transaction | None] = ContextVar("transaction", default=None
 
 
 def of_this_task() -> Transaction | None:
-    """Return what is open for this task, if anything is. `RuntimeError` if it was, and is over."""
+    """Return the open transaction, if there is one. `RuntimeError` if it has ended meanwhile."""
     transaction = current.get()
     if transaction is not None and transaction.is_over:
         raise RuntimeError("the transaction in which this task was started is over")
@@ -35,22 +35,23 @@ def of_this_task() -> Transaction | None:
 async def block(
     connection: Connection, begin: bytes, commit: bytes, rollback: bytes
 ) -> AsyncIterator[None]:
-    """Send `begin`, and `commit` after what happens inside or `rollback` after an exception."""
+    """Send `begin`, and `commit` after the block or `rollback` after an exception."""
     try:
         await connection.command(begin)
         try:
             yield
-            _refuse_a_spoilt_one(connection)
+            _reject(has_failed=connection.has_failed)
         except BaseException:
+            await connection.cancel_running()
             if not connection.closed:
                 await connection.command(rollback)
             raise
-        await connection.command(commit)
+        # A statement that was still in flight may have failed: COMMIT is a silent rollback then.
+        _reject(has_failed=await connection.command(commit) == b"ROLLBACK")
     except psycopg.Error as exc:
         raise translated(exc) from exc
 
 
-def _refuse_a_spoilt_one(connection: Connection) -> None:
-    """PostgreSQL answers COMMIT with a silent rollback where a statement has failed before."""
-    if connection.has_failed:
+def _reject(*, has_failed: bool) -> None:
+    if has_failed:
         raise RuntimeError("a statement failed in the transaction, and with it the whole of it")

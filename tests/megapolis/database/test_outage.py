@@ -26,7 +26,7 @@ def server() -> Iterator[EmbeddedServer]:
 @pytest.fixture
 def address(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Where the server is, which runs."""
-    monkeypatch.setattr(limits, "DATABASE_WAIT", 0.5)
+    monkeypatch.setattr(limits, "MAX_WAIT", 0.5)
     return {"host": server.start(), "dbname": "postgres", "user": "postgres"}
 
 

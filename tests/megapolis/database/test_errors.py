@@ -8,8 +8,9 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from megapolis import database, outages
-from megapolis.database_errors import (
+from megapolis import database
+from megapolis.database import outages
+from megapolis.database.errors import (
     UNREACHABLE,
     DatabaseUnavailable,
     ReferenceGone,
@@ -34,8 +35,8 @@ DROPPING = [
     "55000", "55006", "57000", "57P01", "57P02", "57P03", "57P04", "57P05",
     "58000", "58030", "58P01", "58XYZ", "XX000", "XX001",
 ]  # fmt: skip
-KEEPING = ["40001", "40P01", "55P03", "57014", "42501", "42P01", "42703", "3F000"]
-NO_STATES = ["0A000", "21000", "22003", "23505", "23503", "25001", "25P02", "26000", "42601"]
+KEEPING = ["26000", "40001", "40P01", "55P03", "57014", "42501", "42P01", "42703", "3F000"]
+NO_STATES = ["0A000", "21000", "22003", "23505", "23503", "25001", "25P02", "42601"]
 RAISE = """
     CREATE FUNCTION raise_state() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         RAISE EXCEPTION 'a reason' USING ERRCODE = '{code}';

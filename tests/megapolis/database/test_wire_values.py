@@ -12,8 +12,8 @@ import pytest
 from psycopg.types.json import Jsonb
 from psycopg.types.range import Range
 
-from megapolis.connection import Connection
-from tests.megapolis.connections import LENGTH
+from megapolis.database.wire import Connection
+from tests.megapolis.database.connections import LENGTH
 
 pytestmark = pytest.mark.usefixtures("nothing_unhandled")
 
@@ -65,7 +65,7 @@ class TestRows:
     async def test_are_not_kept(self, connection: Connection) -> None:
         await connection.fetch(LENGTH, ["x"])
 
-        assert connection._statements[LENGTH].transformer.pgresult is None
+        assert connection._plans[LENGTH].transformer.pgresult is None
 
     async def test_are_each_tasks_own(self, connection: Connection) -> None:
         rows = await asyncio.gather(

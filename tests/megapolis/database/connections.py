@@ -8,8 +8,8 @@ from typing import Any
 
 from psycopg.pq import TransactionStatus
 
-from megapolis import connector
-from megapolis.connection import Connection
+from megapolis.database.connection import connection_parameters
+from megapolis.database.wire import Connection
 from tests.waiting import eventually, eventually_equals
 
 SLEEP = b"SELECT pg_sleep(60)"
@@ -17,7 +17,7 @@ LENGTH = b"SELECT length($1::text)"
 
 
 async def connect() -> Connection:
-    connection = await Connection.connect(**connector.connection_parameters())
+    connection = await Connection.connect(**connection_parameters())
     connection.listen()
     return connection
 
@@ -49,3 +49,7 @@ async def until_asleep(observer: Any, pid: int, event: str = "PgSleep") -> None:
         return await (await observer.execute(sql, [pid])).fetchone()
 
     await eventually_equals(found, (event,))
+
+
+async def until_closed(connection: Connection) -> None:
+    await eventually(lambda: connection.closed)

@@ -7,7 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from megapolis import database, transactions
+from megapolis import database
+from megapolis.database import execute, transactions
 from megapolis.statements import Insert, Param, Statement
 from tests.megapolis.samples import Sample, SampleRow
 
@@ -49,7 +50,7 @@ class TestPool:
             async with database.connected():
                 assert await names() == []
             assert await names() == []
-        assert database._pool is None
+        assert execute._pool is None
 
     async def test_may_be_closed_while_a_connection_is_out(self, open_pool: Any) -> None:
         await open_pool()

@@ -5,16 +5,18 @@ from typing import Any
 
 import pytest
 
-from megapolis import connector, database, limits
-from megapolis.database_errors import DatabaseUnavailable
-from megapolis.statements import Statement
+from megapolis import database, limits
+from megapolis.database import connection
+from megapolis.database.errors import DatabaseUnavailable
+from megapolis.statements import Insert, Param, Statement
+from tests.megapolis.database.test_recovery import until_blocked
+from tests.megapolis.database.test_transactions import outside
 from tests.megapolis.exchange import Exchange
 from tests.megapolis.samples import Sample, SampleRow
-from tests.megapolis.test_database import outside
-from tests.megapolis.test_database_recovery import until_blocked
 
 pytestmark = pytest.mark.usefixtures("samples")
 
+insert = Insert(Sample, {"name": Param("name"), "number": Param("number")}, row=SampleRow)
 everything = Statement(Sample.objects.order_by("id"), row=SampleRow)
 
 SLEEP = b"SELECT pg_sleep(60)"
@@ -37,7 +39,7 @@ class TestExhaustedPool:
     async def test_is_a_503_after_a_bounded_wait(
         self, open_pool: Any, door: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(limits, "DATABASE_WAIT", 0.05)
+        monkeypatch.setattr(limits, "MAX_WAIT", 0.05)
         await open_pool(size=1)
 
         async with database.transaction():
@@ -52,7 +54,7 @@ class TestExhaustedPool:
     async def test_is_a_503_for_a_transaction_too(
         self, open_pool: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(limits, "DATABASE_WAIT", 0.05)
+        monkeypatch.setattr(limits, "MAX_WAIT", 0.05)
         await open_pool(size=1)
 
         async def begin() -> None:
@@ -63,28 +65,13 @@ class TestExhaustedPool:
             with pytest.raises(DatabaseUnavailable):
                 await asyncio.create_task(outside(begin()))
 
-    async def test_is_a_503_at_once_where_too_many_wait(
-        self, open_pool: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(limits, "DATABASE_QUEUE", 1)
-        monkeypatch.setattr(limits, "DATABASE_WAIT", 600.0)
-        await open_pool(size=1)
-
-        async with database.transaction():
-            waiting = asyncio.create_task(outside(everything.all()))
-            refused = asyncio.create_task(outside(everything.all()))
-            with pytest.raises(DatabaseUnavailable):
-                await refused
-
-        assert await waiting == []
-
 
 class TestConnecting:
     async def test_to_a_server_that_lets_in_and_falls_silent_is_given_up(
         self, open_pool: Any, monkeypatch: pytest.MonkeyPatch, log: list[str]
     ) -> None:
         monkeypatch.setattr(limits, "DATABASE_CONNECT_TIMEOUT", 0.05)
-        monkeypatch.setattr(connector, "SETTINGS", b"SELECT pg_sleep(60), $1::text")
+        monkeypatch.setattr(connection, "SETTINGS", b"SELECT pg_sleep(60), $1::text")
         pool = await open_pool(size=1, connect_timeout=3)
 
         with pytest.raises(DatabaseUnavailable):
@@ -96,9 +83,11 @@ class TestConnecting:
         assert log[0].startswith("ERROR PostgreSQL is away: TimeoutError")
 
 
-class TestCancelledRequest:
-    async def test_gives_its_connection_back_clean(self, open_pool: Any, observer: Any) -> None:
-        pool = await open_pool(size=1)
+class TestCancelledCaller:
+    async def test_has_its_statement_cancelled_and_the_connection_replaced(
+        self, open_pool: Any, observer: Any
+    ) -> None:
+        await open_pool(size=1)
         slow = asyncio.create_task(database.fetch(SLEEP, [], reads=True))
         await until_blocked(observer)
 
@@ -107,7 +96,18 @@ class TestCancelledRequest:
         with pytest.raises(asyncio.CancelledError):
             await slow
         assert await everything.all() == []
-        assert pool.available == 1
+
+    async def test_costs_no_other_caller_its_write(self, open_pool: Any, observer: Any) -> None:
+        """It may be the other's statement that the cancellation meets."""
+        await open_pool(size=1)
+        slow = asyncio.create_task(database.fetch(SLEEP, [], reads=True))
+        write = asyncio.create_task(insert.one(name="one", number=1))
+        await until_blocked(observer)
+
+        slow.cancel()
+
+        assert (await write).name == "one"
+        assert len(await everything.all()) == 1
 
     async def test_never_costs_the_pool_a_connection_whenever_it_is_cancelled(
         self, open_pool: Any
@@ -123,4 +123,25 @@ class TestCancelledRequest:
 
         async with database.transaction():
             assert await asyncio.create_task(outside(everything.all())) == []
-        assert pool.available == 2
+        assert pool.is_connected
+
+
+class TestLockedTable:
+    @pytest.mark.parametrize("size", [4, 10])
+    async def test_stops_no_statement_on_another_table(
+        self, open_pool: Any, observer: Any, monkeypatch: pytest.MonkeyPatch, size: int
+    ) -> None:
+        monkeypatch.setattr(limits, "MAX_WAIT", 0.5)
+        await open_pool(size=size)
+        async with observer.transaction():
+            await observer.execute("LOCK TABLE samples")
+            blocked = [asyncio.create_task(everything.all()) for _ in range(50)]
+            await until_blocked(observer)
+
+            for _ in range(20):
+                async with asyncio.timeout(0.4):
+                    assert await database.fetch(b"SELECT 1", [], reads=True) == [(1,)]
+
+        served = await asyncio.gather(*blocked, return_exceptions=True)
+        assert [] in served
+        assert all(each == [] or isinstance(each, DatabaseUnavailable) for each in served)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from megapolis import database
-from megapolis.database_errors import DatabaseUnavailable
+from megapolis.database.errors import DatabaseUnavailable
 from megapolis.statements import Insert, Param, Statement, Update
 from tests.megapolis.samples import Sample, SampleRow
 from tests.waiting import PATIENCE

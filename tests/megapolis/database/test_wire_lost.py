@@ -10,9 +10,9 @@ import psycopg
 import pytest
 import uvloop
 
-from megapolis import connector
-from megapolis.connection import Connection
-from tests.megapolis.connections import LENGTH, backend, connect, stopped, until_active
+from megapolis.database.connection import connection_parameters
+from megapolis.database.wire import Connection
+from tests.megapolis.database.connections import LENGTH, backend, connect, stopped, until_active
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("nothing_unhandled")
@@ -36,12 +36,12 @@ class TestServerThatHangsUp:
         self, connection: Connection
     ) -> None:
         pid = await backend(connection)
-        assert connection.is_alive
+        assert connection.is_alive()
 
-        with psycopg.connect(**connector.connection_parameters()) as blocking:
+        with psycopg.connect(**connection_parameters()) as blocking:
             blocking.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
-        assert not connection.is_alive
+        assert not connection.is_alive()
         assert connection.closed
         assert not connection.is_idle
         with pytest.raises(psycopg.OperationalError):
@@ -62,6 +62,7 @@ class TestServerThatHangsUp:
         assert connection.closed
 
     async def test_is_noticed_in_sending(self, connection: Connection) -> None:
+        await connection.fetch(LENGTH, ["x"])
         connection.pgconn = Proxy(connection.pgconn)  # type: ignore[assignment]
 
         with pytest.raises(psycopg.OperationalError, match="flushing failed"):

@@ -1,0 +1,42 @@
+"""How a connection to the database of Django's settings is made."""
+
+import asyncio
+from typing import Any, Final
+
+from django.db import connections
+
+from megapolis import environment, limits
+from megapolis.database.wire import Connection
+
+SETTINGS: Final = (
+    b"SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', $1, false)"
+)
+"""Sent on each new connection. A transaction pooler would give the settings to other clients, so
+there the role must have them (docs/limits.md)."""
+
+
+async def connect() -> Connection:
+    """Connect, and set what the session needs. Raises psycopg's errors and TimeoutError."""
+    connection = await Connection.connect(**connection_parameters())
+    connection.listen()
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    try:
+        async with asyncio.timeout(limits.DATABASE_CONNECT_TIMEOUT):
+            if environment.DATABASE_PREPARED_STATEMENTS:
+                await connection.fetch(SETTINGS, [str(limits.STATEMENT_TIMEOUT * 1000)])
+            else:
+                await connection.command(b"SELECT 1")
+    except BaseException:
+        connection.disconnect()
+        raise
+    connection.round_trip = loop.time() - started
+    return connection
+
+
+def connection_parameters() -> dict[str, Any]:
+    """Return the parameters that Django would connect with."""
+    params = connections["default"].get_connection_params()
+    for name in ("cursor_factory", "context", "prepare_threshold"):
+        params.pop(name, None)
+    return params | {"autocommit": True}
