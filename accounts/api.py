@@ -4,7 +4,7 @@ from django.http import HttpRequest
 from ninja import Query, Router, Status
 
 from accounts import services
-from accounts.auth import current_user
+from accounts.auth import concurrent_auth, current_user, current_user_id
 from accounts.schemas import SessionListResponse, TokenRequest, TokenResponse, UserResponse
 from accounts.throttle import AddressThrottle
 from megapolis import environment
@@ -29,9 +29,10 @@ async def exchange_token(request: HttpRequest, payload: TokenRequest) -> TokenRe
 
 
 @router.get("/me", response=UserResponse)
+@concurrent_auth
 async def get_me(request: HttpRequest) -> UserResponse:
     """The signed-in user."""
-    return await services.get_user(user=current_user(request))
+    return await services.get_user(user_id=current_user_id(request))
 
 
 @router.get("/sessions/", response=SessionListResponse)

@@ -19,7 +19,6 @@ class CurrentUser(BaseModel):
     is_staff: bool
     is_superuser: bool
     session_id: int
-    session_key: str
     aal: int
 
 

@@ -72,9 +72,9 @@ async def exchange(*, access_token: str) -> TokenResponse:
     return TokenResponse(access_token=token, expires_in=int(tokens.LIFETIME.total_seconds()))
 
 
-async def get_user(*, user: CurrentUser) -> UserResponse:
+async def get_user(*, user_id: int) -> UserResponse:
     """Return the row of the signed-in user, or raise `InvalidToken` if it was deleted meanwhile."""
-    found = await statements.find_user.one_or_none(id=user.id)
+    found = await statements.find_user.one_or_none(id=user_id)
     if found is None:
         raise tokens.InvalidToken
     return found

@@ -3,21 +3,17 @@
 from datetime import datetime
 from uuid import UUID
 
-from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
     BigIntegerField,
-    BooleanField,
     EmailField,
     F,
-    Func,
     IntegerField,
     Q,
     Subquery,
-    TextField,
     UUIDField,
     Value,
 )
-from django.db.models.functions import Cast, Coalesce, Now
+from django.db.models.functions import Coalesce, Now
 from django.db.models.lookups import Exact
 from pydantic import BaseModel
 
@@ -55,25 +51,13 @@ class RevokedSession(BaseModel):
     id: int
 
 
-_is_asked_for = Func(
-    F("api_sessions__key"),
-    Param("session_keys", ArrayField(UUIDField())),
-    arg_joiner=" = ANY(",
-    template="%(expressions)s)",
-    output_field=BooleanField(),
-)
-
-find_current_users = Statement(
+find_current_user = Statement(
     User.objects.filter(
-        _is_asked_for,
         is_active=True,
+        api_sessions__key=Param("session_key"),
         api_sessions__revoked_at=None,
         api_sessions__expires_at__gt=Now(),
-    ).annotate(
-        session_id=F("api_sessions__pk"),
-        session_key=Cast("api_sessions__key", TextField()),
-        aal=F("api_sessions__aal"),
-    ),
+    ).annotate(session_id=F("api_sessions__pk"), aal=F("api_sessions__aal")),
     row=CurrentUser,
 )
 

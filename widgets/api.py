@@ -3,7 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Status
 
-from accounts.auth import current_user
+from accounts.auth import concurrent_auth, current_user, current_user_id
 from megapolis.errors import Problem
 from megapolis.fields import Id
 from widgets import services
@@ -19,9 +19,10 @@ router = Router(tags=["widgets"])
 
 
 @router.get("/", response=WidgetListResponse)
+@concurrent_auth
 async def list_widgets(request: HttpRequest, query: Query[WidgetListQuery]) -> WidgetListResponse:
     """A page of everybody's widgets, or of yours."""
-    return await services.list_widgets(user=current_user(request), query=query)
+    return await services.list_widgets(user_id=current_user_id(request), query=query)
 
 
 @router.post("/", response={201: WidgetResponse, 409: Problem})
@@ -35,6 +36,7 @@ async def create_widget(
 
 
 @router.get("/{widget_id}", response={200: WidgetResponse, 404: Problem})
+@concurrent_auth
 async def get_widget(request: HttpRequest, widget_id: Id) -> WidgetResponse:
     """One widget."""
     return await services.get_widget(widget_id=widget_id)

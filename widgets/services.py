@@ -101,7 +101,7 @@ async def delete_widget(*, user: CurrentUser, widget_id: int) -> None:
         await _refuse(widget_id=widget_id)
 
 
-async def list_widgets(*, user: CurrentUser, query: WidgetListQuery) -> WidgetListResponse:
+async def list_widgets(*, user_id: int, query: WidgetListQuery) -> WidgetListResponse:
     """Return a page of widgets. `SearchOrder` or `InvalidCursor` if the query is at odds."""
     order = query.order or ("name" if query.search else "id")
     by_name = order.endswith("name")
@@ -116,7 +116,7 @@ async def list_widgets(*, user: CurrentUser, query: WidgetListQuery) -> WidgetLi
     )
     values: dict[str, int | str] = {"limit": query.limit + 1}
     if query.owner:
-        values["owner_id"] = user.id
+        values["owner_id"] = user_id
     if query.search:
         values |= {"prefix": query.search, "prefix_end": query.search + LAST_NAME}
     if query.cursor is not None:

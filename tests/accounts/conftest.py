@@ -1,6 +1,6 @@
 """A Supabase project beside the service, and a look at what reaches the database."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -124,14 +124,14 @@ async def module_db(pool: None) -> AsyncIterator[None]:
 @pytest.fixture
 def queries(pool: None, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The SQL of each statement that is sent to PostgreSQL meanwhile."""
-    from megapolis.connection import Connection
+    from megapolis.database.wire import Connection
 
     sent: list[bytes] = []
     fetch = Connection.fetch
 
-    async def record(connection: Any, sql: bytes, arguments: Sequence[Any] = ()) -> Any:
+    async def record(connection: Any, sql: bytes, *arguments: Any, **options: Any) -> Any:
         sent.append(sql)
-        return await fetch(connection, sql, arguments)
+        return await fetch(connection, sql, *arguments, **options)
 
     monkeypatch.setattr(Connection, "fetch", record)
     return sent

@@ -57,7 +57,7 @@ async def values(pool: None) -> AsyncIterator[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def connection(values: dict[str, Any]) -> Iterator[Connection]:
     """A connection to the same database."""
-    from megapolis.connector import connection_parameters
+    from megapolis.database.connection import connection_parameters
 
     parameters = connection_parameters()
     with psycopg.connect(**parameters) as connection:
