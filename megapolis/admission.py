@@ -1,10 +1,11 @@
-"""How many requests are worked on at once, and what those beyond it are told.
+"""Load shedding: how many requests are worked on at the same time, and what the others are told.
 
-Accepting more work than can be done makes every answer late and none more frequent. What is
-refused is refused at once and for next to nothing, so that nearly all of the machine is left for
-what was accepted. uvicorn's own limit counts connections, idle ones too.
+A request is rejected if it would wait longer than a client would. What is rejected is rejected
+immediately and for next to nothing, so that nearly all of the machine is left for what was
+accepted. uvicorn's own limit counts connections, idle ones too.
 """
 
+from time import monotonic, thread_time
 from typing import Final
 
 from corsheaders.middleware import (
@@ -13,11 +14,21 @@ from corsheaders.middleware import (
 )
 from django.conf import settings
 
-from megapolis import database, limits
+from megapolis import limits
 from megapolis.logger import logger
 from megapolis.plain import Headers, PlainAnswer, plain_problem
 
 OVERLOADED: Final = plain_problem(503, "Too many requests at once", {"Retry-After": "1"})
+
+SAMPLE: Final = 256
+"""Requests of which the cost is measured together."""
+USUAL_COST: Final = 0.0003
+"""Seconds that a request takes before that was measured."""
+LEAST: Final = 100
+MOST: Final = 5000
+"""Bounds of the number of requests in flight, however dear or cheap they are."""
+SHARE: Final = 0.8
+"""Of the time that a request may wait: the rest is for what the measurement does not see."""
 
 
 class Admission:
@@ -57,21 +68,40 @@ class Admission:
         return OVERLOADED.with_headers(_cors(headers))
 
 
-class ApiAdmission(Admission):
-    """Refuses those, too, who are sure to need a database that has too many waiting already."""
+class TimedAdmission(Admission):
+    """Takes as many requests as can be served in `limits.MAX_WAIT`.
 
-    def has_room(self) -> bool:
-        """Whether the overload is over, that of the database too."""
-        return super().has_room() and database.has_idle_connection()
+    The cost of a request is measured while the event loop is busy: then it is the time from one
+    response to the next. While it waits for others, the loop is not what a request waits for.
+    """
 
-    def refuses(self, headers: Headers) -> bool:
-        """Whether it is full, or there is a token and nowhere to look its owner up."""
-        if self.in_flight >= self.limit:
-            return True
-        return database.is_exhausted() and any(name == b"authorization" for name, _ in headers)
+    def __init__(self, *, name: str) -> None:
+        super().__init__(_limit(USUAL_COST), name=name)
+        self._cost = USUAL_COST
+        self._begin_sample()
+
+    def __exit__(self, *exc_info: object) -> None:
+        super().__exit__(*exc_info)
+        self._served += 1
+        if self._served == SAMPLE:
+            self._measure()
+
+    def _begin_sample(self) -> None:
+        self._served, self._since, self._worked = 0, monotonic(), thread_time()
+
+    def _measure(self) -> None:
+        elapsed, worked = monotonic() - self._since, thread_time() - self._worked
+        if worked > elapsed / 2:
+            self._cost += (elapsed / SAMPLE - self._cost) / 4
+            self.limit = _limit(self._cost)
+        self._begin_sample()
 
 
-api: Final = ApiAdmission(limits.IN_FLIGHT, name="of the API")
+def _limit(cost: float) -> int:
+    return round(min(max(limits.MAX_WAIT * SHARE / cost, LEAST), MOST))
+
+
+api: Final = TimedAdmission(name="of the API")
 staff: Final = Admission(limits.STAFF_IN_FLIGHT, name="of staff")
 static: Final = Admission(limits.STATIC_IN_FLIGHT, name="for static files")
 

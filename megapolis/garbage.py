@@ -10,23 +10,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from megapolis import limits
-
 PER_REQUEST: Final = 100
 """Objects that a request in flight holds; with 256 in flight some 60 were counted for each."""
+
+
+IN_FLIGHT: Final = 1000
+"""Requests in flight beyond which a collection amid them is accepted."""
 
 
 @contextmanager
 def left_alone() -> Iterator[None]:
     """Within the block, collect only what is made in it, and less often.
 
-    Collections begin with more new objects than all requests in flight hold together
+    Collections begin with more new objects than IN_FLIGHT requests hold together
     (https://docs.python.org/3/library/gc.html). One block at a time: the first to end undoes what
     the others have set.
     """
     young, *older = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(max(young, PER_REQUEST * limits.IN_FLIGHT), *older)
+    gc.set_threshold(max(young, PER_REQUEST * IN_FLIGHT), *older)
     try:
         yield
     finally:

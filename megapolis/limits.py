@@ -86,13 +86,13 @@ KEEP_ALIVE: Final = read.integer(
     maximum=3600,
 )
 
-IN_FLIGHT: Final = read.integer(
-    "IN_FLIGHT",
-    "Requests that a worker works on at once (1 to 100000, default 300). "
-    "At 0.3 ms each, the last waits 90 ms.",
-    default=300,
+MAX_WAIT: Final = read.integer(
+    "MAX_WAIT",
+    "Seconds that a request may wait for its turn, or for a connection to PostgreSQL (1 to 60, "
+    "default 1). If it would wait longer, the response is 503: the client would not wait either.",
+    default=1,
     minimum=1,
-    maximum=100_000,
+    maximum=60,
 )
 STAFF_IN_FLIGHT: Final = read.integer(
     "STAFF_IN_FLIGHT",
@@ -126,31 +126,6 @@ DATABASE_SILENCE: Final = read.integer(
     default=30,
     minimum=2,
     maximum=3600,
-)
-DATABASE_WAIT: Final = read.integer(
-    "DATABASE_WAIT",
-    "Seconds that a request waits for a free connection before it is refused "
-    "(1 to 60, default 2). "
-    "The client's time is up soon, too.",
-    default=2,
-    minimum=1,
-    maximum=60,
-)
-DATABASE_QUEUE: Final = read.integer(
-    "DATABASE_QUEUE",
-    "Statements of a worker that wait for a connection (1 to 100000, default 280). "
-    "Fewer than IN_FLIGHT, for some need no database.",
-    default=280,
-    minimum=1,
-    maximum=100_000,
-)
-DATABASE_STALL: Final = read.integer(
-    "DATABASE_STALL",
-    "Seconds without a connection coming free after which nobody else may wait "
-    "(1 to 60, default 1). Something holds them all.",
-    default=1,
-    minimum=1,
-    maximum=60,
 )
 STATEMENT_TIMEOUT: Final = read.integer(
     "STATEMENT_TIMEOUT",
@@ -207,12 +182,11 @@ read.require(
 read.require(
     "BODIES_MAX_BYTES", BODIES_MAX_BYTES >= BODY_MAX_BYTES, "must be at least BODY_MAX_BYTES"
 )
-read.require("DATABASE_QUEUE", DATABASE_QUEUE < IN_FLIGHT, "must be less than IN_FLIGHT")
 read.require("PAGE_SIZE", PAGE_SIZE <= PAGE_SIZE_MAX, "must be at most PAGE_SIZE_MAX")
 read.require(
     "ANSWER_TIMEOUT",
-    ANSWER_TIMEOUT > DATABASE_WAIT + STATEMENT_TIMEOUT,
-    "must be more than DATABASE_WAIT and STATEMENT_TIMEOUT together",
+    ANSWER_TIMEOUT > MAX_WAIT + STATEMENT_TIMEOUT,
+    "must be more than MAX_WAIT and STATEMENT_TIMEOUT together",
 )
 read.require(
     "SHUTDOWN_TIMEOUT", SHUTDOWN_TIMEOUT > ANSWER_TIMEOUT, "must be more than ANSWER_TIMEOUT"

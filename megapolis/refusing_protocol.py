@@ -17,9 +17,9 @@ from megapolis.plain import PlainAnswer
 
 LINGER: Final = 2.0
 """Seconds that a refused client has to read its answer, while what it sends is dropped."""
-REFUSED_PAUSE: Final = 0.02
-"""Seconds for which a client is not heard that was refused and asks again within twice that. A few
-such clients would take all the time there is."""
+REJECTED_PAUSE: Final = 0.5
+"""Seconds in which nothing is read from a client after it was rejected for overload. Clients that
+do not respect `Retry-After` would take all the time there is."""
 NOT_API: Final = (b"/admin", b"/static", b"/livez", b"/readyz")
 """Where requests have a limit of their own, or none."""
 
@@ -33,7 +33,6 @@ class RefusingProtocol(ParsingProtocol):
     """Whether a part of the newest request is still to come."""
     _is_shed = False
     """Whether the rest of one request is dropped when it comes."""
-    _shed_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn
         """Take note of the connection."""
@@ -62,10 +61,7 @@ class RefusingProtocol(ParsingProtocol):
         self._is_shed = True
         self._write(admission.api.refusal(self.headers))
         HttpToolsProtocol.on_response_complete(self)
-        now = self.loop.time()
-        if now - self._shed_at < REFUSED_PAUSE * 2:
-            self.pause(REFUSED_PAUSE)
-        self._shed_at = now
+        self.pause(REJECTED_PAUSE)
 
     def _refuse(self, refusal: PlainAnswer) -> None:
         """Write the answer and hang up, unless it would be taken for another request's answer."""

@@ -83,39 +83,6 @@ class TestFullDoor:
         assert (await Exchange("/async").run(door)).status == 200
 
 
-class TestExhaustedPool:
-    async def test_refuses_who_has_a_token_and_answers_the_others(
-        self, door: Any, open_pool: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(limits, "DATABASE_QUEUE", 0)
-        await open_pool()
-        token = {"authorization": "Bearer of somebody"}
-
-        refused = await Exchange("/async", headers=token, body=None).run(door)
-        assert refused.problem["detail"] == "Too many requests at once"
-        assert (await Exchange("/async").run(door)).status == 200
-
-    async def test_is_told_once_however_many_others_are_answered_meanwhile(
-        self, door: Any, open_pool: Any, monkeypatch: pytest.MonkeyPatch, log: list[str]
-    ) -> None:
-        monkeypatch.setattr(admission.api, "refused", 0)
-        monkeypatch.setattr(limits, "DATABASE_QUEUE", 0)
-        pool = await open_pool(size=1)
-        token = {"authorization": "Bearer of somebody"}
-        connection = await pool.take()
-
-        for _ in range(20):
-            await Exchange("/async", headers=token).run(door)
-            await Exchange("/async").run(door)
-        pool.give_back(connection)
-        await Exchange("/async").run(door)
-
-        assert [line for line in log if "verload" in line] == [
-            "WARNING Overloaded: 0 requests of the API are in flight\n\n",
-            "WARNING Not overloaded any more; 20 requests were refused\n\n",
-        ]
-
-
 class TestSlowClients:
     async def test_do_not_count_before_their_request_is_here(self, door: Any) -> None:
         door.admission = Admission(1, name="of a test")
@@ -185,7 +152,7 @@ class TestStaffDoor:
         monkeypatch.setattr(admission.staff, "limit", 0)
 
         assert (await Exchange("/admin/login/").run(asgi.application)).status == 503
-        assert limits.STAFF_IN_FLIGHT < limits.IN_FLIGHT
+        assert limits.STAFF_IN_FLIGHT < admission.LEAST
 
 
 class TestTimeToAnswer:

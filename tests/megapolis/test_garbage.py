@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from megapolis import garbage, limits
+from megapolis import garbage
 
 
 class Node:
@@ -38,10 +38,10 @@ def test_begins_with_more_objects_than_requests_in_flight_hold(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = gc.get_threshold()
-    monkeypatch.setattr(limits, "IN_FLIGHT", 1000)
+    monkeypatch.setattr(garbage, "IN_FLIGHT", 1000)
     with garbage.left_alone():
         assert gc.get_threshold() == (100_000, *before[1:])
-    monkeypatch.setattr(limits, "IN_FLIGHT", 1)
+    monkeypatch.setattr(garbage, "IN_FLIGHT", 1)
     with garbage.left_alone():
         assert gc.get_threshold() == before
 

@@ -204,7 +204,7 @@ class TestShedRequests:
         assert shed <= 2 * PART / len(GET) + 2
 
     async def test_are_all_told(self, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(refusing_protocol, "REFUSED_PAUSE", 0.001)
+        monkeypatch.setattr(refusing_protocol, "REJECTED_PAUSE", 0.001)
         client = await connect()
         post = POST + b"Content-Length: 5\r\n\r\nabcde"
         client.writer.write((GET + b"\r\n" + post + CHUNKED + b"5\r\nabcde\r\n0\r\n\r\n") * 100)

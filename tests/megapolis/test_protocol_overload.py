@@ -63,7 +63,7 @@ class TestOverload:
     async def test_is_not_told_to_a_client_that_does_not_read(
         self, connect: Connect, server: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(refusing_protocol, "REFUSED_PAUSE", 0)
+        monkeypatch.setattr(refusing_protocol, "REJECTED_PAUSE", 0)
         client = await connect()
         client.writer.transport.pause_reading()
         client.writer.write((GET + b"\r\n") * 60_000)
@@ -84,8 +84,9 @@ class TestOverload:
 
     @pytest.mark.parametrize("body", [b"", b"abcde"], ids=["without a body", "with a late body"])
     async def test_leaves_an_idle_connection_alone(
-        self, connect: Connect, impatient: None, body: bytes
+        self, connect: Connect, impatient: None, monkeypatch: pytest.MonkeyPatch, body: bytes
     ) -> None:
+        monkeypatch.setattr(refusing_protocol, "REJECTED_PAUSE", 0)
         client = await connect()
         client.writer.write(POST + b"Content-Length: %d\r\n\r\n" % len(body))
         await client.answer()
