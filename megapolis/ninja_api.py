@@ -90,7 +90,7 @@ def _declare_parameters(operation: dict[str, Any]) -> None:
 
 def _declare_problems(operation: dict[str, Any]) -> None:
     declared = operation["responses"]
-    problems = {status for status in declared if status >= 400} | {400, 413, 422, 503}
+    problems = {status for status in declared if status >= 400} | {400, 413, 422, 431, 503}
     if "security" in operation:
         problems.add(401)
     if "requestBody" in operation:

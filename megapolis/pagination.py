@@ -14,7 +14,7 @@ from megapolis import limits
 from megapolis.errors import UnprocessableContent
 from megapolis.fields import Digits
 
-CURSOR_MAX_LENGTH: Final = 8 * 1024
+CURSOR_MAX_LENGTH: Final = 4 * 1024
 """PostgreSQL indexes keys of up to 2,704 bytes; a cursor holds one, and the filters of its list."""
 
 
