@@ -242,6 +242,8 @@ class Pool:
         for connection in self._connections.copy():
             self._look_at(connection)
         self._has_stuck = any(connection.is_stuck for connection in self._connections)
+        if self._connections:
+            self._fill()
         self._give_up()
         if self._waiting:
             self._serve()

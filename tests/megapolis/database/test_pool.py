@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from megapolis.database import pool as module
 from megapolis.database.errors import Exhausted
 from megapolis.database.pool import BATCH, DEPTH, LIFETIME, PIPELINES, Pool
 from tests.waiting import eventually
@@ -450,6 +451,22 @@ class TestConnections:
         await world.pool.filled()
 
         assert len(world.made) == 2 * PIPELINES
+
+    async def test_that_could_not_be_made_are_tried_again_while_others_work(
+        self, worlds: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "PAUSE", 0.0)
+        world = await worlds(size=10)
+        world.error = OSError("too many connections")
+        for connection in world.made[1:]:
+            connection.disconnect()
+        await world.pool.filled()
+        world.error = None
+        world.made[0].load(1)
+
+        await take(world.pool)
+
+        await eventually(lambda: len(world.made) == 2 * PIPELINES - 1)
 
     async def test_that_died_without_notice_are_passed_over(self, worlds: Any) -> None:
         world = await worlds(size=5)
