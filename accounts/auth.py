@@ -7,6 +7,8 @@ from inspect import markcoroutinefunction
 from typing import Any, ClassVar, Concatenate, Final
 
 from django.http import HttpRequest
+from ninja.constants import NOT_SET
+from ninja.errors import ConfigError
 from ninja.security.base import AuthBase
 
 from accounts import statements, tokens
@@ -81,6 +83,8 @@ def concurrent_auth[**P, Response](view: View[P, Response]) -> View[P, Response]
         return response
 
     def use(operation: Any) -> None:
+        if operation.auth_param is not NOT_SET:
+            raise ConfigError("concurrent_auth is an endpoint's auth: it takes no other")
         operation.auth_param = _concurrent
         operation.auth_callbacks = [_concurrent]
 

@@ -19,7 +19,7 @@ from megapolis.database.errors import (
     repeats_reads,
     translated,
 )
-from megapolis.database.pool import Pool
+from megapolis.database.pool import DEPTH, Pool
 from megapolis.database.transactions import Transaction, block
 from megapolis.database.wire import Connection, Row, SendAgain
 
@@ -40,7 +40,9 @@ _is_read_only: ContextVar[bool] = ContextVar("is_read_only", default=False)
 async def open_pool() -> None:
     """Open the pool in the background. The database may be unreachable until it is needed."""
     global _pool
-    _pool = Pool(connect, size=environment.DATABASE_POOL_SIZE, timeout=limits.MAX_WAIT)
+    depth = DEPTH if environment.DATABASE_PREPARED_STATEMENTS else 1
+    size = environment.DATABASE_POOL_SIZE
+    _pool = Pool(connect, size=size, timeout=limits.MAX_WAIT, depth=depth)
     _pool.open()
 
 

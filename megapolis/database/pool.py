@@ -40,15 +40,25 @@ class Pool:
     all and none can be made, it gets it at once. One in four connections is never left to
     statements on a table on which others are stuck already, so that a locked table does not stop
     requests that do not use it.
+
+    A `depth` of one is for poolers in transaction mode: after each response they may give the
+    server's connection to another client, although half of the next statement was sent to it.
     """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[Connection]], *, size: int, timeout: float
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        *,
+        size: int,
+        timeout: float,
+        depth: int = DEPTH,
     ) -> None:
         self._connect = connect
         self._size = size
         self._for_one_table = size - size // 4
-        self._usual = min(PIPELINES, self._for_one_table)
+        self._usual = min(size if depth == 1 else PIPELINES, self._for_one_table)
+        self._depth = depth
+        self._batch = min(BATCH, depth)
         self._timeout = timeout
         self._connections: list[Connection] = []
         self._waiting: dict[Tables | None, deque[Waiter]] = {}
@@ -148,21 +158,16 @@ class Pool:
         return best
 
     def _least_busy(self, *, writes: bool) -> Connection | None:
-        last = self._last
-        if (
-            not writes
-            and last
-            and last.lacks_sync
-            and last.is_usable
-            and len(last.in_flight) < BATCH
-        ):
+        last = None if writes else self._last
+        if last and last.lacks_sync and last.is_usable and len(last.in_flight) < self._batch:
             return last  # In the same packet.
-        best, fewest, usable = None, DEPTH, 0
+        best, fewest, usable = None, self._depth - writes, 0
         for connection in self._connections:
             if connection.is_usable and not connection.is_stuck:
                 usable += 1
-                if len(connection.in_flight) < fewest + writes:
-                    best, fewest = connection, len(connection.in_flight)
+                in_flight = len(connection.in_flight) + connection.promised
+                if in_flight < fewest + writes:
+                    best, fewest = connection, in_flight
                 if usable == self._usual and not writes:
                     break
         self._last = None if writes else best
@@ -179,7 +184,9 @@ class Pool:
         """Reserve a connection that is not in use, or if no other can be made, the least busy."""
         usable = [each for each in self._connections if each.is_usable and not each.is_stuck]
         best = min(reversed(usable), key=lambda each: len(each.in_flight), default=None)
-        if best is None or (best.in_flight and (self._grow() or len(usable) == 1 < self._size)):
+        if best is None or (
+            best.in_flight and (self._depth == 1 or self._grow() or len(usable) == 1 < self._size)
+        ):
             return None
         if not best.in_flight and not best.is_alive():
             return self._reserved()
@@ -197,11 +204,16 @@ class Pool:
         if self._timer is None:
             self._start_timer()
         try:
-            return await future
+            connection = await future
         except asyncio.CancelledError:
-            if tables is None and not future.cancelled() and not future.exception():
-                self.release(future.result())
+            if not future.cancelled() and not future.exception():
+                if tables is None:
+                    self.release(future.result())
+                else:
+                    future.result().promised -= 1
             raise
+        connection.promised -= tables is not None
+        return connection
 
     def _serve(self) -> None:
         """Give connections to those who wait, in the order in which they came."""
@@ -216,6 +228,7 @@ class Pool:
                         if len(self._connecting) < len(self._waiting):
                             self._grow()
                         break
+                    connection.promised += tables is not None
                     future.set_result(connection)
                 lane.popleft()
             if not lane:

@@ -85,6 +85,8 @@ class Connection(AsyncConnection[Row]):
     """It takes no more statements, and is closed when those in flight have ended."""
     lacks_sync = False
     """Reads wait for the end of this turn of the event loop to be sent."""
+    promised = 0
+    """Callers that the pool has given it to, and that have not sent their statement yet."""
     round_trip = 0.0
     """Seconds until PostgreSQL responded, when it was connected."""
 

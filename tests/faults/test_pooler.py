@@ -1,12 +1,17 @@
 """PgBouncer in transaction mode between the service and PostgreSQL."""
 
+import asyncio
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+from megapolis import database as service_database
+from megapolis import environment
+from megapolis.database import connection, execute
 from tests.faults.conftest import Report, Serve, check
 from tests.faults.load import Load
 from tests.faults.service import Database
@@ -37,7 +42,7 @@ def pooler(database: Database) -> Iterator[str]:
         pytest.skip("PgBouncer is not installed (apt-get install pgbouncer).")
     port = free_port()
     host, folder = database.server.start(), database.server.folder / "pooler"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     folder.chmod(0o777)
     file = folder / "pgbouncer.ini"
     file.write_text(CONFIGURATION.format(host=host, port=port, folder=folder))
@@ -82,3 +87,23 @@ class TestPooler:
             load,
             recovery=load.next_success(terminated) - terminated,
         )
+
+    async def test_gives_each_caller_its_own_rows(
+        self, pooler: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """PgBouncer reads 4 KiB at a time, and must not have two statements of a connection."""
+        parameters = conninfo_to_dict(pooler) | {"autocommit": True}
+        monkeypatch.setattr(environment, "DATABASE_PREPARED_STATEMENTS", False)
+        monkeypatch.setattr(execute, "_pool", None)
+        monkeypatch.setattr(connection, "connection_parameters", lambda: parameters)
+
+        async def ask(user: int) -> None:
+            for number in range(100):
+                token = f"{user} {number} " + "x" * (1, 10, 20_000)[(user + number) % 3]
+                found = await service_database.fetch(
+                    b"SELECT $1::text", [token], reads=number % 2 == 0
+                )
+                assert found == [(token,)]
+
+        async with service_database.connected(), asyncio.timeout(60):
+            await asyncio.gather(*(ask(user) for user in range(40)))

@@ -188,7 +188,7 @@ class TestLifespan:
         async def fail() -> None:
             raise RuntimeError("no folder")
 
-        monkeypatch.setattr(database, "open_pool", fail)
+        monkeypatch.setattr(execute, "open_pool", fail)
         lifespan = Lifespan()
 
         message = await lifespan.say("startup")

@@ -28,6 +28,7 @@ class FakeConnection:
         self.lacks_sync = self.is_read_only = False
         self.since = self.progress_at = monotonic()
         self.round_trip = 0.0
+        self.promised = 0
         self.moved = 0
         self.forgotten: list[bytes] = []
         self.on_response: Any = None
@@ -77,12 +78,12 @@ class FakeConnection:
 class World:
     """A pool, and the server that it connects to."""
 
-    def __init__(self, *, size: int, timeout: float) -> None:
+    def __init__(self, *, size: int, timeout: float, depth: int = DEPTH) -> None:
         self.made: list[FakeConnection] = []
         self.error: Exception | None = None
         self.attempts = 0
         connect: Any = self.connect
-        self.pool = Pool(connect, size=size, timeout=timeout)
+        self.pool = Pool(connect, size=size, timeout=timeout, depth=depth)
 
     async def connect(self) -> FakeConnection:
         self.attempts += 1
@@ -97,8 +98,8 @@ class World:
 async def worlds() -> AsyncIterator[Any]:
     opened: list[World] = []
 
-    async def open_world(*, size: int = 10, patience: float = 5.0) -> World:
-        world = World(size=size, timeout=patience)
+    async def open_world(*, size: int = 10, patience: float = 5.0, depth: int = DEPTH) -> World:
+        world = World(size=size, timeout=patience, depth=depth)
         opened.append(world)
         world.pool.open()
         await world.pool.filled()
@@ -154,6 +155,22 @@ class TestStatement:
         world.made[2].respond()
 
         assert await waiting is world.made[2]
+
+    async def test_has_a_connection_to_itself_where_the_depth_is_one(self, worlds: Any) -> None:
+        world = await worlds(size=1, depth=1)
+        [only] = world.made
+        only.load(1)
+        waiting = {asyncio.create_task(take(world.pool)) for _ in range(5)}
+        await asyncio.sleep(0)
+
+        while waiting:
+            only.respond()
+            done, waiting = await asyncio.wait(
+                waiting, return_when=asyncio.FIRST_COMPLETED, timeout=1
+            )
+            only.load(1)
+            assert len(done) == 1
+        assert only.promised == 0
 
     async def test_never_gets_a_connection_that_a_transaction_reserved_meanwhile(
         self, worlds: Any
