@@ -80,6 +80,14 @@ class Database:
         )
         return int(number)
 
+    def pids(self) -> set[int]:
+        """Return the processes of PostgreSQL that serve the service's connections."""
+        rows = self.execute(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' "
+            "AND application_name <> 'the test'"
+        )
+        return {int(pid) for (pid,) in rows}
+
 
 class Service:
     """`manage.py run`, running."""

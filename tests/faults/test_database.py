@@ -103,10 +103,11 @@ class TestLostCommit:
         try:
             async with Client(service.port, token) as client:
                 name, create = await waiting_create(client, database)
+                before = database.pids()
                 database.execute(TERMINATE)
                 lost = await create
                 # One that is told to end may still be there, and would take the next request along.
-                await eventually(lambda: database.backends() == 0)
+                await eventually(lambda: before.isdisjoint(database.pids()))
                 await asyncio.to_thread(set_replica, database, "''")
                 again = await client.ask("POST", "/widgets/", {"name": name})
         finally:

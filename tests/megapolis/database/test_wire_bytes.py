@@ -53,10 +53,10 @@ class Relay(threading.Thread):
                 server.sendall(data)
             else:
                 data = data if self.limit is None else data[: self.limit - self.passed]
+                self.passed += len(data)  # before the client has them
                 step = self.piece or len(data) or 1
                 for start in range(0, len(data), step):
                     client.sendall(data[start : start + step])
-                self.passed += len(data)
             if not data:
                 return False
         return True
