@@ -29,6 +29,7 @@ class Relay(threading.Thread):
         self._listener = listener
         self._server = server
         self.passed = 0
+        self.is_over = False
         self.limit: int | None = None
         """So many bytes of responses are passed on, then both sides are disconnected."""
         self.piece: int | None = None
@@ -47,7 +48,7 @@ class Relay(threading.Thread):
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> bool:
         """Pass on what has come. Return False when one side has disconnected."""
-        for ready in select.select([client, server], [], [])[0]:
+        for ready in select.select([client, server], [], [], 0.1)[0]:
             data = ready.recv(65536)
             if ready is client:
                 server.sendall(data)
@@ -59,7 +60,7 @@ class Relay(threading.Thread):
                     client.sendall(data[start : start + step])
             if not data:
                 return False
-        return True
+        return not self.is_over
 
 
 @pytest.fixture
@@ -73,6 +74,7 @@ async def relay(pool: None) -> AsyncIterator[tuple[Relay, dict[str, Any]]]:
         relay.start()
         parameters.pop("requirepeer", None)
         yield relay, parameters | {"host": folder}
+        relay.is_over = True
         listener.shutdown(socket.SHUT_RDWR)
         relay.join()
 
