@@ -1,6 +1,7 @@
 """How a connection to the database of Django's settings is made."""
 
 import asyncio
+from time import monotonic
 from typing import Any, Final
 
 from django.db import connections
@@ -17,10 +18,11 @@ there the role must have them (docs/limits.md)."""
 
 async def connect() -> Connection:
     """Connect, and set what the session needs. Raises psycopg's errors and TimeoutError."""
+    began = monotonic()
     connection = await Connection.connect(**connection_parameters())
     connection.listen()
-    loop = asyncio.get_running_loop()
-    started = loop.time()
+    connection.since = began  # What the session knows of the server is as old as that.
+    started = monotonic()
     try:
         async with asyncio.timeout(limits.DATABASE_CONNECT_TIMEOUT):
             if environment.DATABASE_PREPARED_STATEMENTS:
@@ -30,7 +32,7 @@ async def connect() -> Connection:
     except BaseException:
         connection.disconnect()
         raise
-    connection.round_trip = loop.time() - started
+    connection.round_trip = monotonic() - started
     return connection
 
 
