@@ -94,6 +94,7 @@ class Connection(AsyncConnection[Row]):
         """Enter pipeline mode, and watch the socket from now on."""
         self._plans: dict[bytes, _Plan] = {}
         self._names = count()
+        self._is_first = False
         self.in_flight: deque[_InFlight] = deque()
         self._cancelling: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -229,7 +230,7 @@ class Connection(AsyncConnection[Row]):
 
     def _send(self, entry: _InFlight, sql: bytes, values: Any, name: bytes | None) -> None:
         if not self.in_flight:
-            self.progress_at = monotonic()
+            self._is_first = True
         try:
             if self.lacks_sync and not entry.shares_sync:
                 self._sync()
@@ -257,6 +258,8 @@ class Connection(AsyncConnection[Row]):
         """Send what was not sent, and end the transaction of it."""
         self.lacks_sync = False
         self.in_flight[-1].has_sync = True
+        if self._is_first:  # Nothing was sent before that could have been responded to.
+            self.progress_at, self._is_first = monotonic(), False
         try:
             self.pgconn.pipeline_sync()
         except psycopg.OperationalError as exc:
