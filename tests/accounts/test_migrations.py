@@ -16,18 +16,6 @@ INSERT = """
     SELECT $1::bigint, now() + interval '1 day' FROM generate_series(1, 7)
 """
 
-END_TRANSACTIONS = """
-    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-    WHERE datname = current_database() AND xact_start < now() - interval '100 ms'
-    AND pid <> pg_backend_pid()
-"""
-
-
-@pytest.fixture(autouse=True)
-async def nobody_else(db: None) -> None:
-    """A concurrent build of an index waits for every transaction that is open."""
-    await rows(END_TRANSACTIONS)
-
 
 class TestSessionKey:
     async def test_is_given_to_each_row_that_there_is_without_rewriting_the_table(

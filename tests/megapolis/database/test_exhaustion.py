@@ -71,7 +71,7 @@ class TestConnecting:
         self, open_pool: Any, monkeypatch: pytest.MonkeyPatch, log: list[str]
     ) -> None:
         monkeypatch.setattr(limits, "DATABASE_CONNECT_TIMEOUT", 0.05)
-        monkeypatch.setattr(connection, "SETTINGS", b"SELECT pg_sleep(60), $1::text")
+        monkeypatch.setattr(connection, "SETTINGS", b"SELECT pg_sleep(1), $1::text")
         pool = await open_pool(size=1, connect_timeout=3)
 
         with pytest.raises(DatabaseUnavailable):
