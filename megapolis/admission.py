@@ -14,7 +14,7 @@ from corsheaders.middleware import (
 )
 from django.conf import settings
 
-from megapolis import limits
+from megapolis.environment import limits
 from megapolis.logger import logger
 from megapolis.plain import Headers, PlainAnswer, plain_problem
 

@@ -24,7 +24,8 @@ from django.db.backends.signals import connection_created
 from django.http import HttpResponseBadRequest
 
 from accounts import supabase
-from megapolis import admission, database, environment, garbage, health, limits, shutdown
+from megapolis import admission, database, environment, garbage, health, shutdown
+from megapolis.environment import limits
 from megapolis.errors import ApiError
 from megapolis.exposure.checks import checked_at_start
 from megapolis.handler import NativeHandler

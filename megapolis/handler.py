@@ -11,7 +11,7 @@ Against `django.core.handlers.asgi.ASGIHandler` these things differ, and no othe
 - the body is bounded while it streams in, and never touches the disk (`megapolis.request`);
 - exceptions become problem+json on the loop (`megapolis.exception_handler`), not HTML in a thread;
 - `Host` is checked for every request;
-- requests in flight and the time that a view may take are limited (`megapolis.limits`);
+- requests in flight and the time that a view may take are limited (`megapolis.environment.limits`);
 - `request.urlconf` is not looked at (`megapolis.routing`);
 - signals are sent where somebody other than Django listens, or a thread was used.
 """
@@ -34,9 +34,10 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import set_script_prefix
 from django.utils.module_loading import import_string
 
-from megapolis import admission, limits, routing
+from megapolis import admission, routing
 from megapolis.admission import Admission
 from megapolis.disconnect import CancelledByDisconnect
+from megapolis.environment import limits
 from megapolis.errors import ServiceUnavailable
 from megapolis.exception_handler import AsyncView, answering_exceptions
 from megapolis.plain import Send

@@ -22,9 +22,10 @@ from django.apps import apps
 from django.db.migrations.loader import MigrationLoader
 
 from accounts import supabase
-from megapolis import database, limits, shutdown
+from megapolis import database, shutdown
 from megapolis.database import outages
 from megapolis.database.errors import sqlstate_of
+from megapolis.environment import limits
 from megapolis.errors import ServiceUnavailable
 from megapolis.logger import logger
 from megapolis.plain import PlainAnswer, Send, plain_problem

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import orjson
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from megapolis import limits
+from megapolis.environment import limits
 from megapolis.errors import UnprocessableContent
 from megapolis.fields import Digits
 

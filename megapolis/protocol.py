@@ -10,8 +10,9 @@ import fcntl
 import termios
 from typing import Any, Final
 
-from megapolis import admission, limits, request_head, shutdown
+from megapolis import admission, request_head, shutdown
 from megapolis.deadline import Deadline
+from megapolis.environment import limits
 from megapolis.plain import PlainAnswer, Send, plain_problem
 from megapolis.refusing_protocol import RefusingProtocol
 

@@ -8,7 +8,7 @@ from django.core import exceptions
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIRequest
 
-from megapolis import limits
+from megapolis.environment import limits
 from megapolis.errors import ApiError, BadRequest, PayloadTooLarge, ServiceUnavailable
 
 type Scope = dict[str, Any]

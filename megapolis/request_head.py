@@ -7,7 +7,7 @@ requests are smuggled; or they are too large.
 from collections.abc import Sequence
 from typing import Final
 
-from megapolis import limits
+from megapolis.environment import limits
 from megapolis.plain import PlainAnswer, plain_problem
 
 type Headers = Sequence[tuple[bytes, bytes]]

@@ -11,7 +11,8 @@ from typing import Any
 from django.utils.csp import CSP
 from environ import Env
 
-from megapolis import environment, limits
+from megapolis import environment
+from megapolis.environment import limits
 from megapolis.features import FEATURES
 from megapolis.logger import configure_logging
 

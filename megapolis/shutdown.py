@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from megapolis import environment, limits
+from megapolis import environment
+from megapolis.environment import limits
 from megapolis.logger import logger
 
 GRACE: Final = 0.1

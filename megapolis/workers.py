@@ -12,8 +12,9 @@ from typing import Final
 
 import uvicorn
 
-from megapolis import limits, shutdown
+from megapolis import shutdown
 from megapolis.acceptor import NO_WORKER, Balance
+from megapolis.environment import limits
 from megapolis.listener import close_for_all, drop_handshakes, has_waiting
 from megapolis.logger import logger
 from megapolis.uvicorn_server import Server

@@ -13,7 +13,8 @@ from urllib.parse import quote, urlencode
 import httpx
 from django.db import connections
 
-from megapolis import environment, limits
+from megapolis import environment
+from megapolis.environment import limits
 from tests.ports import free_port
 
 STARTED = "Application startup complete"

@@ -92,11 +92,15 @@ class TestTables:
         assert not [name for name in commands if not re.search(rf"\b{name}\b", text)]
         assert not [name for name in targets if f"make {name}" not in text]
 
-    def test_have_every_variable_with_its_description(self) -> None:
-        rows = [f"| `{name}` | {text} |" for name, text in VARIABLES.items()]
+    def test_describe_every_variable_as_the_example_does(self) -> None:
         operations = (DOCS / "operations.md").read_text()
-        written = re.findall(r"^\| `[A-Z0-9_]+` \|.*$", operations, re.MULTILINE)
-        assert written == rows
+        described = re.findall(r"^\| `([A-Z0-9_]+)` \| (.+) \|$", operations, re.MULTILINE)
+        example = (BASE_DIR / ".env.example").read_text()
+        assert [name for name, _ in described] == list(VARIABLES)
+        assert re.findall(r"^# (.+)\n(\w+)=", example, re.MULTILINE) == [
+            (description, name) for name, description in described
+        ]
+        assert re.findall(r"=(.+)", example) == ["development"], "the example holds no secret"
 
     def test_of_the_readme_have_every_variable(self) -> None:
         text = (BASE_DIR / "README.md").read_text()

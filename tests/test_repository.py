@@ -1,10 +1,8 @@
 """What must hold for the repository as a whole, and nobody would notice before it hurts."""
 
-import re
-
 import pytest
 
-from megapolis.environment import BASE_DIR, VARIABLES
+from megapolis.environment import BASE_DIR
 from megapolis.features import FEATURES
 
 APPS = sorted(path.parent.name for path in BASE_DIR.glob("*/apps.py"))
@@ -33,9 +31,3 @@ class TestFeature:
 
 def test_every_registered_feature_exists() -> None:
     assert set(FEATURES) <= set(APPS)
-
-
-def test_every_variable_is_in_the_example_with_its_description() -> None:
-    example = (BASE_DIR / ".env.example").read_text()
-    written = re.findall(r"^# (.+)\n(\w+)=", example, re.MULTILINE)
-    assert {name: text for text, name in written} == VARIABLES

@@ -43,6 +43,7 @@ BAD: dict[str, tuple[str, dict[str, str]]] = {
     "an origin over http": ("CORS_ALLOWED_ORIGINS", {"CORS_ALLOWED_ORIGINS": "http://a.example"}),
     "no database": ("DATABASE_URL", {"DATABASE_URL": ""}),
     "the development switch": ("SUPABASE_ALLOW_UNVERIFIED", {"SUPABASE_ALLOW_UNVERIFIED": "true"}),
+    "a page larger than the largest": ("PAGE_SIZE", {"PAGE_SIZE": "101"}),
     "a misspelt environment": ("ENVIRONMENT", {"ENVIRONMENT": "prodcution"}),
 }
 

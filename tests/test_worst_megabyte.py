@@ -41,7 +41,7 @@ from tests.worst_cases import MARKS, MEGABYTE, assert_linear, assert_quick, repe
 from widgets.schemas import WidgetCreateRequest, WidgetListQuery
 
 NOT_FOR_CLIENTS = re.compile(
-    r"(megapolis\.(feature_template|management|embedded|dotenv|environment\w*))(\.|$)|\w+\.migrations"
+    r"(megapolis\.(feature_template|management|embedded|environment))(\.|$)|\w+\.migrations"
 )
 PARTS = (
     *(

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from django.db import connections
 
-from megapolis import environment, limits
+from megapolis import environment
 from megapolis.database.wire import Connection
+from megapolis.environment import limits
 
 SETTINGS: Final = (
     b"SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', $1, false)"

@@ -10,7 +10,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import errors
 
-from megapolis import environment, limits
+from megapolis import environment
 from megapolis.database import outages, transactions
 from megapolis.database.connection import connect
 from megapolis.database.errors import (
@@ -22,6 +22,7 @@ from megapolis.database.errors import (
 from megapolis.database.pool import DEPTH, Pool
 from megapolis.database.transactions import Transaction, block
 from megapolis.database.wire import Connection, Row, SendAgain
+from megapolis.environment import limits
 
 PAUSE: Final = (0.01, 0.05)
 """Least and greatest number of seconds before a statement is repeated after a deadlock."""

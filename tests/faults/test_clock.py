@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from megapolis import limits
+from megapolis.environment import limits
 from tests.faults.conftest import Report, Serve, check
 from tests.faults.load import Answer, Client, Load
 from tests.faults.service import Database, make_token

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from megapolis import limits
 from megapolis.database.wire import CANCEL_TIMEOUT
+from megapolis.environment import limits
 from tests.faults.conftest import Report
 from tests.faults.liveness import assert_alive, probed, slowest_of
 from tests.faults.load import Answer, Client, Load

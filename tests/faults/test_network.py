@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from megapolis import limits
 from megapolis.database.wire import CANCEL_TIMEOUT
+from megapolis.environment import limits
 from tests.faults.conftest import Report, Serve, check
 from tests.faults.invariants import ask
 from tests.faults.liveness import assert_alive, probed, slowest_of

@@ -10,7 +10,7 @@ from statistics import median
 
 import pytest
 
-from megapolis import limits
+from megapolis.environment import limits
 from tests.faults.conftest import Report
 from tests.faults.load import Client, Load
 from tests.faults.service import Database, Service

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from uvicorn.config import STARTUP_FAILURE
 
-from megapolis import limits
+from megapolis.environment import limits
 from tests.faults import nginx
 from tests.faults.conftest import Report, Serve, check, ready
 from tests.faults.load import CUT, REFUSED, Client, Load

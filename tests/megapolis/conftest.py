@@ -195,7 +195,7 @@ async def connect(server: Any) -> AsyncIterator[Connect]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients have little time for what they send, and for what they read."""
-    from megapolis import limits
+    from megapolis.environment import limits
 
     monkeypatch.setattr(limits, "RECEIVE_TIMEOUT", 0.3)
     monkeypatch.setattr(limits, "SEND_TIMEOUT", 0.3)

@@ -1,6 +1,6 @@
 """Requests as bytes: good ones, ambiguous ones, and some that are too large."""
 
-from megapolis import limits
+from megapolis.environment import limits
 
 GET = b"GET /async HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 POST = b"POST /async HTTP/1.1\r\nHost: 127.0.0.1\r\n"

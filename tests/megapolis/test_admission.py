@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from megapolis import admission, asgi, limits
+from megapolis import admission, asgi
 from megapolis.admission import Admission
+from megapolis.environment import limits
 from megapolis.settings import API_HEADERS
 from tests.megapolis.exchange import Exchange
 from tests.waiting import eventually

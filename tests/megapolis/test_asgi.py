@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from megapolis import admission, asgi, database, environment, limits
+from megapolis import admission, asgi, database, environment
 from megapolis.database import execute
+from megapolis.environment import limits
 from tests.megapolis.exchange import Exchange
 from tests.waiting import eventually
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from accounts import supabase
-from megapolis import asgi, database, environment, health, limits, shutdown
+from megapolis import asgi, database, environment, health, shutdown
+from megapolis.environment import limits
 from megapolis.settings import API_HEADERS
 from tests.fakes import FakeSupabase
 from tests.megapolis.exchange import Exchange

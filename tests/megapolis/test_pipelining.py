@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from megapolis import admission, limits, refusing_protocol, shutdown
+from megapolis import admission, refusing_protocol, shutdown
+from megapolis.environment import limits
 from megapolis.parsing_protocol import PART
 from megapolis.plain import plain_problem
 from tests.megapolis import stock_urls

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from megapolis import limits
+from megapolis.environment import limits
 from megapolis.plain import plain_problem
 from megapolis.settings import API_HEADERS
 from tests.megapolis.conftest import Connect

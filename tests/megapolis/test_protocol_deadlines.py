@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from megapolis import limits, shutdown
+from megapolis import shutdown
+from megapolis.environment import limits
 from tests.megapolis import stock_urls
 from tests.megapolis.conftest import Connect
 from tests.megapolis.heads import CHUNKED, GET, POST, WAIT

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from megapolis import admission, asgi, health, limits, refusing_protocol
+from megapolis import admission, asgi, health, refusing_protocol
+from megapolis.environment import limits
 from megapolis.settings import API_HEADERS
 from tests.megapolis.conftest import Connect
 from tests.megapolis.heads import AMBIGUOUS, CHUNKED, GET, POST

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from megapolis import limits
 from megapolis.database import execute
+from megapolis.environment import limits
 from megapolis.settings import API_HEADERS
 from tests.megapolis.conftest import ALLOWED
 from tests.megapolis.sockets import Answer, Ask, asking, served

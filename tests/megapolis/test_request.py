@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from megapolis import limits
+from megapolis.environment import limits
 from megapolis.handler import NativeHandler
 from megapolis.request import SMALL, incomplete
 from tests.megapolis.exchange import Exchange

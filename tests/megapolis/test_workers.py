@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from megapolis import limits, workers
+from megapolis import workers
 from megapolis.acceptor import NO_WORKER, Balance
+from megapolis.environment import limits
 from megapolis.workers import Workers, received_signals
 
 

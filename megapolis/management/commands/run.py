@@ -8,7 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from megapolis import embedded, environment, limits
+from megapolis import embedded, environment
+from megapolis.environment import limits
 from megapolis.server import serve
 
 

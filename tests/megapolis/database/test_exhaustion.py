@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from megapolis import database, limits
+from megapolis import database
 from megapolis.database import connection
 from megapolis.database.errors import DatabaseUnavailable
+from megapolis.environment import limits
 from megapolis.statements import Insert, Param, Statement
 from tests.megapolis.database.test_recovery import until_blocked
 from tests.megapolis.database.test_transactions import outside

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from megapolis import environment, limits
+from megapolis import environment
 from megapolis.embedded import EmbeddedServer
+from megapolis.environment import limits
 from tests.megapolis.exchange import Exchange
 
 

@@ -1,4 +1,4 @@
-"""The `.env` file: read beneath the process, and refused without a word of what is in it."""
+"""The process's variables override those of `.env`. Errors never show what is in the file."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from megapolis import dotenv
+from megapolis.environment import dotenv
 
 
 class TestGather:
@@ -46,11 +46,11 @@ class TestGather:
         self, file: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         file.write_text("A=1\nSECRET_KEY = hunter2\n\nhunter2\n")
-        with pytest.raises(ImproperlyConfigured, match=r"not NAME=value in line 2, 4\.") as refusal:
+        with pytest.raises(ImproperlyConfigured, match=r"not NAME=value in line 2, 4\.") as error:
             dotenv.gather({}, file)
-        assert "hunter2" not in f"{refusal.value}{capsys.readouterr()}"
+        assert "hunter2" not in f"{error.value}{capsys.readouterr()}"
 
-    def test_refuses_a_file_that_is_not_text(self, file: Path) -> None:
+    def test_rejects_a_file_that_is_not_text(self, file: Path) -> None:
         file.write_bytes(b"SECRET_KEY=\xff\xfe")
         with pytest.raises(ImproperlyConfigured, match="cannot be read as UTF-8 text"):
             dotenv.gather({}, file)
