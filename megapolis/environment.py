@@ -23,7 +23,7 @@ read = Reader(dotenv.gather(os.environ, BASE_DIR / ".env"))
 
 ENVIRONMENT: Final = read.environment(
     "ENVIRONMENT",
-    "development, test or production (default production); any other value is rejected.",
+    "development, test or production (default production); anything else is refused.",
 )
 
 SECRET_KEY: Final = read.secret(
@@ -32,7 +32,7 @@ SECRET_KEY: Final = read.secret(
 )
 ALLOWED_HOSTS: Final = read.hosts(
     "ALLOWED_HOSTS",
-    "Host names of this service, separated by commas.",
+    "Host names this service answers to, separated by commas.",
 )
 CORS_ALLOWED_ORIGINS: Final = read.origins(
     "CORS_ALLOWED_ORIGINS",
@@ -45,7 +45,7 @@ DATABASE_URL: Final = read.database_url(
 )
 DATABASE_POOL_SIZE: Final = read.integer(
     "DATABASE_POOL_SIZE",
-    "Connections of one worker (1 to 500, default 10). Raise it for many concurrent transactions.",
+    "Connections that one worker process may hold (1 to 500, default 10).",
     default=10,
     minimum=1,
     maximum=500,
@@ -58,15 +58,15 @@ DATABASE_PREPARED_STATEMENTS: Final = read.boolean(
 
 SUPABASE_URL: Final = read.supabase_url(
     "SUPABASE_URL",
-    "The Supabase project, https://<project>.supabase.co; empty uses the stand-in in development.",
+    "The Supabase project, https://<project>.supabase.co; empty uses the stand-in issuer.",
 )
 SUPABASE_SERVICE_ROLE_KEY: Final = read.optional_secret(
     "SUPABASE_SERVICE_ROLE_KEY",
-    "The project's secret key (sb_secret_...); only for verifying legacy tokens at Supabase Auth.",
+    "The project's secret key (sb_secret_...), with which Auth is asked about legacy tokens.",
 )
 SUPABASE_JWT_SECRET: Final = read.optional_secret(
     "SUPABASE_JWT_SECRET",
-    "The legacy HS256 secret; only for projects that still sign with it.",
+    "Only for projects that still sign with the legacy HS256 secret.",
 )
 SUPABASE_ALLOW_UNVERIFIED: Final = read.development_switch(
     "SUPABASE_ALLOW_UNVERIFIED",
@@ -79,7 +79,7 @@ SUPABASE_REQUIRE_AAL2: Final = read.choice(
 )
 EXCHANGE_LIMIT_PER_MINUTE: Final = read.integer(
     "EXCHANGE_LIMIT_PER_MINUTE",
-    "Exchanges per minute from one address, for each worker (default 30; 0 for no limit).",
+    "Token exchanges per minute and client address (default 30); 0 switches the limit off.",
     default=30,
     minimum=0,
     maximum=1_000_000,
@@ -103,7 +103,7 @@ JWT_LIFETIME_DAYS: Final = read.integer(
 
 TRUSTED_PROXIES: Final = read.networks(
     "TRUSTED_PROXIES",
-    "Addresses or networks whose X-Forwarded-For is trusted, separated by commas.",
+    "Addresses or networks whose X-Forwarded-For is believed, separated by commas.",
 )
 ADMIN_ENABLED: Final = read.boolean(
     "ADMIN_ENABLED",
@@ -122,7 +122,7 @@ LOG_LEVEL: Final = read.log_level(
 )
 LOG_DIR: Final = read.folder(
     "LOG_DIR",
-    "Folder of the JSON log files (default: none; in production `logs`).",
+    "Folder of the JSON log files (default none, in production logs).",
     default=BASE_DIR / "logs" if read.production else None,
     base=BASE_DIR,
 )
