@@ -4,9 +4,10 @@ Django's own `migrate APP NAME` undoes everything that is not an ancestor of NAM
 one migration. Here each step is exactly one.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from django.core.management.base import CommandError
 from django.db import connection
@@ -21,11 +22,13 @@ from django.db.migrations.operations import (
 )
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.migrations.state import ProjectState
-from django.db.models import Model
 
 type Key = tuple[str, str]
 
+DROP: Final = re.compile(
+    r'^(?:DROP|ALTER) TABLE "([^"]+)"(?: CASCADE;| DROP COLUMN "([^"]+)")', re.MULTILINE
+)
+"""The table and the column, or an empty string, of a statement that drops them."""
 COUNTED: Final = 100_000
 """Rows of a table that are counted. For a larger table the planner's estimate is shown."""
 
@@ -35,7 +38,8 @@ class Loss:
     """A table or a column that is dropped, with the number of rows of the table."""
 
     table: str
-    column: str | None
+    column: str
+    """Empty if the whole table is dropped."""
     rows: int | None
     """None if the table does not exist."""
 
@@ -149,53 +153,27 @@ def _database_operations(operations: Iterable[Operation]) -> Iterator[Operation]
 
 
 def _step(loader: MigrationLoader, migration: Migration) -> Step:
-    state = loader.project_state((migration.app_label, migration.name), at_end=False)
-    dropped = list(dict.fromkeys(_dropped(migration.operations, migration.app_label, state)))
-    tables = {table for table, column in dropped if column is None}
     operations = list(_database_operations(migration.operations))
+    nested = [each for each in operations if each not in migration.operations]
+    # Django would run Python code that is nested in another operation, instead of leaving it out.
+    is_safe = not any(isinstance(each, RunPython) for each in nested)
+    sql = loader.collect_sql([(migration, True)]) if is_safe else []
+    dropped = dict.fromkeys(DROP.findall("\n".join(sql)))
+    tables = {table for table, column in dropped if not column}
     return Step(
         migration,
         losses=[
             Loss(table, column, _rows(table))
             for table, column in dropped
-            if column is None or table not in tables
+            if not column or table not in tables
         ],
         others=[
             operation.describe()
             for operation in operations
             if not isinstance(operation, CreateModel | AddField)
         ],
-        runs_code=any(isinstance(operation, RunPython | RunSQL) for operation in operations),
+        runs_code=any(isinstance(each, RunPython | RunSQL) for each in operations),
     )
-
-
-def _dropped(
-    operations: Iterable[Operation], label: str, state: ProjectState
-) -> Iterator[tuple[str, str | None]]:
-    """Yield tables, and columns with their table, that the operations have added."""
-    for operation in operations:
-        if isinstance(operation, SeparateDatabaseAndState):
-            yield from _dropped(operation.database_operations, label, state.clone())
-        operation.state_forwards(label, state)
-        if not isinstance(operation, CreateModel | AddField):
-            continue
-        name = operation.name if isinstance(operation, CreateModel) else operation.model_name
-        model = state.apps.get_model(label, name)
-        if not operation.allow_migrate_model(connection.alias, model):
-            continue
-        if isinstance(operation, CreateModel):
-            yield model._meta.db_table, None
-            yield from _of_fields(model, model._meta.local_many_to_many)
-        else:
-            yield from _of_fields(model, [model._meta.get_field(operation.name)])
-
-
-def _of_fields(model: type[Model], fields: Iterable[Any]) -> Iterator[tuple[str, str | None]]:
-    for field in fields:
-        if not field.many_to_many:
-            yield model._meta.db_table, field.column
-        elif field.remote_field.through._meta.auto_created:
-            yield field.remote_field.through._meta.db_table, None
 
 
 def _rows(table: str) -> int | None:

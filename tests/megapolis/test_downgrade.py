@@ -466,6 +466,17 @@ class TestConfirmation:
         with pytest.raises(CommandError, match="Nothing was changed"):
             await project.run("downgrade", "-1")
 
+    @pytest.mark.parametrize("nested", ["{}", "migrations.SeparateDatabaseAndState([{}])"])
+    async def test_comes_before_any_code_runs(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch, nested: str
+    ) -> None:
+        code = "migrations.RunPython(migrations.RunPython.noop, lambda *_: 1 / 0)"
+        project.add("0002_code", nested.format(code), after=("0001_initial",))
+        await project.run("migrate")
+        type_in(monkeypatch, "no")
+        with pytest.raises(CommandError, match="Nothing was changed"):
+            await project.run("downgrade", "-1")
+
 
 class TestFailure:
     async def test_of_the_database_is_a_sentence(self, project: Project) -> None:
