@@ -1,7 +1,8 @@
-"""The first page: how many there are of each, how many are new, and the newest."""
+"""The first page: how many rows each model has, how many are new, and the newest."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -9,7 +10,6 @@ from django.core.cache import cache
 from django.http import HttpRequest
 from django.urls import reverse
 
-from megapolis.admin.chart import Chart
 from megapolis.admin.numbers import per_day, total
 from megapolis.admin.options import StaffAdmin
 
@@ -25,6 +25,27 @@ class Link:
     text: str
     url: str
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The numbers of consecutive days, which `admin/panel.html` draws."""
+
+    caption: str
+    counts: Mapping[date, int]
+
+    @property
+    def highest(self) -> int:
+        """The number of the best day."""
+        return max(self.counts.values())
+
+    @property
+    def summary(self) -> str:
+        """The numbers in words, also for those who cannot see the bars."""
+        return (
+            f"{self.caption}: {sum(self.counts.values()):,} in {len(self.counts)} days, "
+            f"{self.highest:,} on the best day"
+        )
 
 
 @dataclass(frozen=True)
