@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.core.cache import cache
+from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 
 from megapolis.admin.numbers import per_day, total
 from megapolis.admin.options import StaffAdmin
@@ -16,15 +17,6 @@ from megapolis.admin.options import StaffAdmin
 NEWEST = 5
 CHART_SECONDS = 60
 """How old a chart may be."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """A row, and the page that shows it."""
-
-    text: str
-    url: str
-    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -50,19 +42,25 @@ class Chart:
 
 @dataclass(frozen=True)
 class Panel:
-    """What the first page says about one model."""
+    """What the first page shows of one model."""
 
-    name: str
-    url: str
+    opts: Any
     total: str
     chart: Chart | None
-    newest: list[Link]
+    newest: QuerySet[Any]
 
 
 def panels(site: AdminSite, request: HttpRequest) -> list[Panel]:
-    """Return a panel for each model that has a `glance` and that this user may see."""
+    """Return a panel for each model that has a `glance` and that this user may view."""
     return [
-        _panel(model_admin)
+        Panel(
+            opts=model_admin.opts,
+            total=total(model_admin.model),
+            chart=cache.get_or_set(
+                f"chart-{model_admin.opts.label_lower}", partial(_chart, model_admin), CHART_SECONDS
+            ),
+            newest=model_admin.model._default_manager.order_by("-pk")[:NEWEST],
+        )
         for model_admin in site._registry.values()
         if isinstance(model_admin, StaffAdmin)
         and model_admin.glance
@@ -70,28 +68,6 @@ def panels(site: AdminSite, request: HttpRequest) -> list[Panel]:
     ]
 
 
-def _panel(model_admin: StaffAdmin) -> Panel:
-    model, opts = model_admin.model, model_admin.opts
-    url = f"admin:{opts.app_label}_{opts.model_name}"
-    newest = model._default_manager.order_by("-pk")[:NEWEST]
-    return Panel(
-        name=str(opts.verbose_name_plural),
-        url=reverse(f"{url}_changelist"),
-        total=total(model),
-        chart=cache.get_or_set(
-            f"chart-{opts.label_lower}", lambda: _chart(model_admin), CHART_SECONDS
-        ),
-        newest=[
-            Link(str(row), reverse(f"{url}_change", args=[row.pk]), _created(row)) for row in newest
-        ],
-    )
-
-
 def _chart(model_admin: StaffAdmin) -> Chart | None:
     counts = per_day(model_admin.model, until=datetime.now(UTC).date())
     return None if counts is None else Chart(model_admin.glance, counts)
-
-
-def _created(row: Any) -> datetime:
-    created_at: datetime = row.created_at
-    return created_at

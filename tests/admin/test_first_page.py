@@ -135,4 +135,4 @@ def draw(*counts: int) -> str:
     """Return the panel of these days."""
     start = date(2026, 1, 1)
     chart = Chart("New", {start + timedelta(days=n): count for n, count in enumerate(counts)})
-    return render_to_string("admin/panel.html", {"panel": {"chart": chart}})
+    return render_to_string("admin/panel.html", {"panel": {"chart": chart, "opts": Widget._meta}})
