@@ -34,41 +34,16 @@ COUNTED: Final = 100_000
 
 
 @dataclass(frozen=True)
-class Loss:
-    """A table or a column that is dropped, with the number of rows of the table."""
-
-    table: str
-    column: str
-    """Empty if the whole table is dropped."""
-    rows: int | None
-    """None if the table does not exist."""
-
-    def __str__(self) -> str:
-        name = f"column {self.table}.{self.column}" if self.column else f"table {self.table}"
-        if self.rows is None:
-            return f"drops {name}, which does not exist"
-        about = "about " if self.rows > COUNTED else ""
-        return f"drops {name} ({about}{self.rows:,} row{'s' * (self.rows != 1)})"
-
-
-@dataclass(frozen=True)
 class Step:
     """A migration to undo, and what that does to the database."""
 
     migration: Migration
-    losses: Sequence[Loss]
-    others: Sequence[str]
-    """Descriptions of the operations that drop neither a table nor a column."""
-    runs_code: bool
-
-    @property
-    def loses_data(self) -> bool:
-        """True if rows are lost, or may be lost by code of the migration."""
-        return self.runs_code or any(loss.rows for loss in self.losses)
+    effects: Sequence[str]
+    loses_data: bool
+    """True if rows are lost, or may be lost by code of the migration."""
 
     def __str__(self) -> str:
-        effects = [*map(str, self.losses), *(f"undoes: {other}" for other in self.others)]
-        lines = effects or ["changes nothing in the database"]
+        lines = self.effects or ["changes nothing in the database"]
         return "\n  ".join([f"{self.migration} will be undone:", *lines])
 
 
@@ -160,23 +135,33 @@ def _step(loader: MigrationLoader, migration: Migration) -> Step:
     sql = loader.collect_sql([(migration, True)]) if is_safe else []
     dropped = dict.fromkeys(DROP.findall("\n".join(sql)))
     tables = {table for table, column in dropped if not column}
+    losses = {
+        (table, column): _rows(table)
+        for table, column in dropped
+        if not column or table not in tables
+    }
+    others = [each for each in operations if not isinstance(each, CreateModel | AddField)]
     return Step(
         migration,
-        losses=[
-            Loss(table, column, _rows(table))
-            for table, column in dropped
-            if not column or table not in tables
+        effects=[
+            *(_loss(*names, rows=rows) for names, rows in losses.items()),
+            *(f"undoes: {operation.describe()}" for operation in others),
         ],
-        others=[
-            operation.describe()
-            for operation in operations
-            if not isinstance(operation, CreateModel | AddField)
-        ],
-        runs_code=any(isinstance(each, RunPython | RunSQL) for each in operations),
+        loses_data=any(losses.values())
+        or any(isinstance(each, RunPython | RunSQL) for each in operations),
     )
 
 
+def _loss(table: str, column: str, *, rows: int | None) -> str:
+    name = f"column {table}.{column}" if column else f"table {table}"
+    if rows is None:
+        return f"drops {name}, which does not exist"
+    about = "about " if rows > COUNTED else ""
+    return f"drops {name} ({about}{rows:,} row{'s' * (rows != 1)})"
+
+
 def _rows(table: str) -> int | None:
+    """Return the number of rows, or None if there is no such table."""
     name = connection.ops.quote_name(table)
     with connection.cursor() as cursor:
         cursor.execute("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(%s)", [name])
