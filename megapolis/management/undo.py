@@ -129,11 +129,8 @@ def _database_operations(operations: Iterable[Operation]) -> Iterator[Operation]
 
 def _step(loader: MigrationLoader, migration: Migration) -> Step:
     operations = list(_database_operations(migration.operations))
-    nested = [each for each in operations if each not in migration.operations]
-    # Django would run Python code that is nested in another operation, instead of leaving it out.
-    is_safe = not any(isinstance(each, RunPython) for each in nested)
-    sql = loader.collect_sql([(migration, True)]) if is_safe else []
-    dropped = dict.fromkeys(DROP.findall("\n".join(sql)))
+    sql = _sql(loader, migration, operations)
+    dropped = dict.fromkeys(DROP.findall(sql or ""))
     tables = {table for table, column in dropped if not column}
     losses = {
         (table, column): _rows(table)
@@ -146,10 +143,25 @@ def _step(loader: MigrationLoader, migration: Migration) -> Step:
         effects=[
             *(_loss(*names, rows=rows) for names, rows in losses.items()),
             *(f"undoes: {operation.describe()}" for operation in others),
+            *(["may drop more: Django cannot tell before it runs"] if sql is None else []),
         ],
-        loses_data=any(losses.values())
+        loses_data=sql is None
+        or any(losses.values())
         or any(isinstance(each, RunPython | RunSQL) for each in operations),
     )
+
+
+def _sql(
+    loader: MigrationLoader, migration: Migration, operations: Iterable[Operation]
+) -> str | None:
+    """Return the SQL that undoes the migration, or None if Django cannot tell it in advance."""
+    nested = [each for each in operations if each not in migration.operations]
+    if any(isinstance(each, RunPython) for each in nested):
+        return None  # Django would run the code.
+    try:
+        return "\n".join(loader.collect_sql([(migration, True)]))
+    except ValueError:
+        return None  # It needs a constraint that a later step brings back.
 
 
 def _loss(table: str, column: str, *, rows: int | None) -> str:
