@@ -120,7 +120,7 @@ async def lifespan(receive: Receive, send: Send) -> None:
             await stack.enter_async_context(database.connected())
             await stack.enter_async_context(checked_at_start())
             await stack.enter_async_context(supabase.verifying())
-            stack.enter_context(garbage.left_alone())
+            stack.enter_context(garbage.gc_tuned())
         except Exception as exc:  # noqa: BLE001 - the server must be told, whatever it is
             logger.exception("The service cannot start")
             await send({"type": "lifespan.startup.failed", "message": str(exc)})

@@ -1,21 +1,19 @@
-"""Noticing that a client has hung up, without a task for each request."""
+"""Cancels work for a client that has disconnected, without a task for each request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 PATIENCE: Final = 1.0
-"""Seconds for which nobody looks whether the client is there: a task that watches costs more than
-a tenth of the whole request, and under overload a request waits half a second for its turn."""
+"""Seconds before a task watches the client. The task costs a tenth of a short request."""
 
 
 class CancelledByDisconnect:
-    """Cancels the block if the client hangs up, and leaves it quietly.
+    """Cancels the block if the client disconnects, and leaves it without an error.
 
-    Must be entered in a task. `receive` is ASGI's; what it still brings of a body is dropped, and
-    what it raises ends the block too, and is raised there. With `at_once` the watch begins
-    immediately, so that a client that is sending can go on.
+    It cancels as `asyncio.timeout()` does. `receive` is ASGI's; the rest of a body is discarded.
+    With `at_once` it reads immediately, so that a client that is still sending can finish.
     """
 
     def __init__(
@@ -24,19 +22,13 @@ class CancelledByDisconnect:
         self._receive = receive
         self._delay = 0 if at_once else PATIENCE
         self._watch: asyncio.Task[None] | None = None
-        self._disconnected = False
-        self._error: Exception | None = None
+        self._scope = asyncio.timeout(None)
 
-    def __enter__(self) -> Self:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - ASGI runs in tasks
-        self._task = task
-        self._cancelling = task.cancelling()
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(self._delay, self._start)
-        return self
+    async def __aenter__(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._delay, self._start)
+        await self._scope.__aenter__()
 
-    def __exit__(
+    async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
@@ -45,22 +37,16 @@ class CancelledByDisconnect:
         self._timer.cancel()
         if self._watch is not None:
             self._watch.cancel()
-        if not self._disconnected:
-            return False
-        # As asyncio.timeout() does: a cancellation by somebody else must go on.
-        is_ours = self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError
-        if is_ours and self._error is not None:
-            raise self._error
-        return is_ours
+        try:
+            await self._scope.__aexit__(kind, error, traceback)
+        except TimeoutError:
+            return True
+        return False
 
     def _start(self) -> None:
-        self._watch = self._loop.create_task(self._wait())
+        self._watch = asyncio.get_running_loop().create_task(self._wait())
 
     async def _wait(self) -> None:
-        try:
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-        except Exception as exc:  # noqa: BLE001 - raised where the block ends
-            self._error = exc
-        self._disconnected = True
-        self._task.cancel()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._scope.reschedule(0)

@@ -18,7 +18,6 @@ A 429 comes from one of Ninja's throttles, such as `accounts.throttle`.
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 import orjson
 from django.http import HttpResponse
@@ -140,23 +139,23 @@ def title(status: int) -> str:
     return RFC_9110_TITLES.get(status) or HTTPStatus(status).phrase
 
 
+def problem_document(
+    status: int, detail: str, *, request_id: str, errors: list[FieldProblem] | None = None
+) -> bytes:
+    """Return the body of an error: the only place that writes a problem document."""
+    problem = Problem(
+        title=title(status), status=status, detail=detail, request_id=request_id, errors=errors
+    )
+    return orjson.dumps(problem.model_dump(exclude_none=True))
+
+
 def problem_response(
     *,
     status: int,
     detail: str,
     headers: Mapping[str, str] | None = None,
-    errors: list[dict[str, str]] | None = None,
+    errors: list[FieldProblem] | None = None,
 ) -> HttpResponse:
-    """Return the problem+json answer; ``errors`` are rows of pointer and message."""
-    problem: dict[str, Any] = {
-        "type": "about:blank",
-        "title": title(status),
-        "status": status,
-        "detail": detail,
-        "request_id": request_id.get(),
-    }
-    if errors is not None:
-        problem["errors"] = errors
-    return HttpResponse(
-        orjson.dumps(problem), status=status, content_type=PROBLEM_JSON, headers=headers
-    )
+    """Return Django's response with a problem document."""
+    document = problem_document(status, detail, request_id=request_id.get(), errors=errors)
+    return HttpResponse(document, status=status, content_type=PROBLEM_JSON, headers=headers)

@@ -20,6 +20,7 @@ from megapolis.database.errors import translated
 from megapolis.errors import (
     ApiError,
     BadRequest,
+    FieldProblem,
     Forbidden,
     NotFound,
     PayloadTooLarge,
@@ -86,7 +87,7 @@ def exception_response(exc: BaseException) -> HttpResponse:
     raise exc
 
 
-def _field_problem(error: Mapping[str, Any]) -> dict[str, str]:
+def _field_problem(error: Mapping[str, Any]) -> FieldProblem:
     """Turn one row of Ninja's validation errors into pointer and message.
 
     Ninja puts the name of the view's parameter between "body" and the path inside the body.
@@ -95,7 +96,7 @@ def _field_problem(error: Mapping[str, Any]) -> dict[str, str]:
     steps = path[1:] if source == "body" else path
     pointer = "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in steps)
     pointer = pointer.encode(errors="replace").decode()  # a lone surrogate is no JSON
-    return {
-        "pointer": f"/{source}/{pointer}".rstrip("/"),
-        "message": error["msg"].removeprefix("Value error, "),
-    }
+    return FieldProblem(
+        pointer=f"/{source}/{pointer}".rstrip("/"),
+        message=error["msg"].removeprefix("Value error, "),
+    )

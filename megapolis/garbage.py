@@ -1,8 +1,8 @@
-"""What the garbage collector need not look at.
+"""Garbage collection that does not delay requests.
 
-A request of ours leaves no cycle of objects, so a collection amid requests finds what they are at
-work on, and frees nothing. What modules consist of, some 110,000 objects, lives as long as the
-process; to look through it takes 100 ms, in which nobody is answered.
+A request leaves no cycle of objects, so a collection during requests frees nothing. Modules hold
+some 110,000 objects, which live as long as the process. A collection that examines them takes
+100 ms, and every client waits for it.
 """
 
 import gc
@@ -11,20 +11,18 @@ from contextlib import contextmanager
 from typing import Final
 
 PER_REQUEST: Final = 100
-"""Objects that a request in flight holds; with 256 in flight some 60 were counted for each."""
-
-
+"""Objects of a request in flight. With 256 in flight, some 60 each were counted."""
 IN_FLIGHT: Final = 1000
-"""Requests in flight beyond which a collection amid them is accepted."""
+"""Requests in flight that start no collection by themselves."""
 
 
 @contextmanager
-def left_alone() -> Iterator[None]:
-    """Within the block, collect only what is made in it, and less often.
+def gc_tuned() -> Iterator[None]:
+    """Within the block, collect only objects that were made in it, and less often.
 
-    Collections begin with more new objects than IN_FLIGHT requests hold together
-    (https://docs.python.org/3/library/gc.html). One block at a time: the first to end undoes what
-    the others have set.
+    A collection starts when there are more new objects than IN_FLIGHT requests hold
+    (https://docs.python.org/3/library/gc.html). Do not nest or overlap these blocks: the end of
+    one undoes the settings of all.
     """
     young, *older = gc.get_threshold()
     gc.freeze()

@@ -112,7 +112,7 @@ class NativeHandler(ASGIHandler):
         """Produce and send the response, unless the client hangs up first, and clean up."""
         response: HttpResponseBase | None = None
         try:
-            with CancelledByDisconnect(receive, at_once=request.early_error is not None):
+            async with CancelledByDisconnect(receive, at_once=request.early_error is not None):
                 # Counted neither before nor after this, or slow clients would keep out the others.
                 with self.admission:
                     response = await self._middleware_chain(request)

@@ -31,8 +31,8 @@ from megapolis.logger import logger
 from megapolis.plain import PlainAnswer, Send, plain_problem
 
 JSON: Final = {"Content-Type": "application/json"}
-ALIVE: Final = PlainAnswer(200, {"status": "alive"}, JSON)
-READY: Final = PlainAnswer(200, {"status": "ready"}, JSON)
+ALIVE: Final = PlainAnswer(200, b'{"status":"alive"}', JSON)
+READY: Final = PlainAnswer(200, b'{"status":"ready"}', JSON)
 NOT_READY: Final = plain_problem(503, "Not ready", {"Retry-After": "1"})
 NOT_ALLOWED: Final = plain_problem(405, "Not supported here", {"Allow": "GET, HEAD"})
 

@@ -1,12 +1,11 @@
 """A log file that the worker processes share.
 
-Loguru's own file asks the operating system at every line whether another process has rotated it,
-and how large it is, which is a fifth of the line's cost. Here that is asked once a second.
+Several processes cannot rotate Loguru's own file together, and its lines may mix if they are long.
+Here each line is one `write`, and each process looks once a second whether the file was rotated.
 """
 
 import asyncio
 import os
-import stat
 import sys
 import time
 from contextlib import suppress
@@ -16,44 +15,42 @@ from threading import RLock
 from typing import Final
 
 LOOK_EVERY: Final = 1.0
-"""Seconds for which a line may still land in a file that was rotated: it is not lost there."""
+"""Seconds for which lines may still be written to a rotated file. They are not lost."""
 MODE: Final = 0o640
-"""Lines hold emails, addresses and what clients send. The group is for what collects logs."""
+"""Lines have emails, addresses and what clients send. Log collectors may read as the group."""
 FOLDER_MODE: Final = 0o750
 
 
 class LogFile:
-    """A sink for Loguru. A file of `max_bytes` gets its time into its name, `kept` of them stay.
+    """A sink for Loguru. A file of `max_bytes` is renamed after the time; `kept` such files stay.
 
-    Raises OSError where it cannot be opened, and from `write` where the disk is full.
+    Raises OSError if it cannot be opened, and from `write` if the disk is full.
     """
 
     def __init__(self, path: Path, *, max_bytes: int, kept: int) -> None:
         self._path = path
         self._max_bytes = max_bytes
         self._kept = kept
-        self._lock = RLock()  # What the garbage collector finds meanwhile may have to be logged.
+        self._lock = RLock()  # The garbage collector may log something during a write.
         self._waiting: list[bytes] = []
         self._open()
-        for rotated in self._rotated():
-            _narrow(rotated)
 
     def write(self, line: str) -> None:
-        """Append it in one piece, so that the lines of several processes do not mix."""
+        """Append the line in one piece, so that lines of several processes do not mix."""
         self._append(line.encode(errors="backslashreplace"))
 
     def write_soon(self, line: bytes) -> None:
-        """Append it at the end of this turn of the event loop, with the others that come in it.
+        """Append the line at the end of this turn of the event loop, with the others of this turn.
 
-        Only for the thread of the loop. What cannot be written goes to stderr. A process that is
-        killed takes the lines of its last turn with it, some of whose answers may have left.
+        Only for the thread of the loop. Lines that cannot be written go to stderr. If the process
+        is killed, the lines of its last turn are lost.
         """
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._write_waiting)
         self._waiting.append(line)
 
     def stop(self) -> None:
-        """Close it; Loguru does that with a sink that it no longer needs."""
+        """Close the file. Loguru calls this when it removes the sink."""
         self._write_waiting()
         os.close(self._file)
 
@@ -78,42 +75,23 @@ class LogFile:
     def _open(self) -> None:
         self._path.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, MODE)
-        _narrow(self._path)
         self._look_at = time.monotonic() + LOOK_EVERY
 
     def _look(self) -> None:
+        """Rotate the file if it is too large, and open the new one whichever process rotated it."""
         self._look_at = time.monotonic() + LOOK_EVERY
-        try:
-            there = self._path.stat()
-        except FileNotFoundError:
-            self._reopen()
-            return
-        if not os.path.samestat(there, os.fstat(self._file)):
-            self._reopen()
-        elif there.st_size > self._max_bytes:
-            self._rotate()
-
-    def _reopen(self) -> None:
-        former = self._file
+        mine, former = os.fstat(self._file), self._file
+        with suppress(FileNotFoundError):
+            if os.path.samestat(mine, self._path.stat()):
+                if mine.st_size <= self._max_bytes:
+                    return
+                self._rotate()
         self._open()
         os.close(former)
 
     def _rotate(self) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S-%f")
-        with suppress(FileNotFoundError):  # another process was faster
-            self._path.rename(self._path.with_suffix(f".{now}{self._path.suffix}"))
-        self._reopen()
-        for old in self._rotated()[: -self._kept]:
+        self._path.rename(self._path.with_suffix(f".{now}{self._path.suffix}"))
+        rotated = sorted(self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}"))
+        for old in rotated[: -self._kept]:
             old.unlink(missing_ok=True)
-
-    def _rotated(self) -> list[Path]:
-        """Return the rotated files, the oldest first."""
-        return sorted(self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}"))
-
-
-def _narrow(path: Path) -> None:
-    """Take the permissions from a file that go beyond MODE, if it is ours."""
-    with suppress(OSError):
-        mode = path.stat().st_mode
-        if stat.S_ISREG(mode) and stat.S_IMODE(mode) & ~MODE:
-            path.chmod(stat.S_IMODE(mode) & MODE)

@@ -8,10 +8,9 @@ from copy import copy
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 from django.conf import settings
 
-from megapolis.errors import PROBLEM_JSON, title
+from megapolis.errors import PROBLEM_JSON, problem_document
 
 type Headers = list[tuple[bytes, bytes]]
 type Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -20,10 +19,10 @@ type Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 class PlainAnswer:
     """An answer that is the same for everybody."""
 
-    def __init__(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str]):
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, str]):
         self.status = status
-        self.body = orjson.dumps(body)
-        named = {**settings.API_HEADERS, "Content-Length": str(len(self.body)), **headers}
+        self.body = body
+        named = {**settings.API_HEADERS, "Content-Length": str(len(body)), **headers}
         self.headers: Headers = [
             (name.encode(), value.encode("latin-1")) for name, value in named.items()
         ]
@@ -62,11 +61,5 @@ def plain_problem(
     status: int, detail: str, headers: Mapping[str, str] | None = None
 ) -> PlainAnswer:
     """Return an error (RFC 9457). No line of the log belongs to it, so it has no request id."""
-    problem = {
-        "type": "about:blank",
-        "title": title(status),
-        "status": status,
-        "detail": detail,
-        "request_id": "-",
-    }
-    return PlainAnswer(status, problem, {"Content-Type": PROBLEM_JSON, **(headers or {})})
+    document = problem_document(status, detail, request_id="-")
+    return PlainAnswer(status, document, {"Content-Type": PROBLEM_JSON, **(headers or {})})

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from megapolis.environment import BASE_DIR
-from megapolis.feature_template import FOLDERS, LINE_LENGTH, NameClash, Names, rename, render, wrap
+from megapolis.feature_template import FOLDERS, NameClash, Names, rename, render
 from megapolis.management.commands import startfeature
 from tests.checkout import PATIENCE, Checkout, copied
 from tests.waiting import until
@@ -228,22 +228,14 @@ class TestTemplate:
         assert rename(f"{source}\n", Names("order_line", "order_lines")) == f"{renamed}\n"
 
     @pytest.mark.parametrize(
-        ("name", "article"), [("unit", "a"), ("user", "a"), ("upload", "an"), ("gadget", "a")]
+        ("name", "article"), [("unit", "a"), ("user", "a"), ("item", "an"), ("gadget", "a")]
     )
     def test_takes_the_right_article(self, name: str, article: str) -> None:
         assert rename("'a widget'\n", Names(name, f"{name}s")) == f"'{article} {name}'\n"
 
-    def test_refuses_a_name_with_another_meaning(self) -> None:
+    def test_rejects_a_name_with_another_meaning(self) -> None:
         with pytest.raises(NameClash, match="owner"):
             rename("widget = owner\n", Names("owner", "owners"))
-
-    def test_breaks_lines_of_prose_that_became_too_long(self) -> None:
-        words = "word " * 19
-        source = f'def f():\n    """{words}end."""\n    # {words}end.\n    return "{words * 2}"\n'
-        lines = wrap(source).splitlines()
-        assert [len(line) > LINE_LENGTH for line in lines] == [False] * 6 + [True]
-        assert lines[3] == '    """'
-        assert wrap(source).replace("\n    # ", " ").count("word") == source.count("word")
 
 
 @pytest.mark.parametrize(

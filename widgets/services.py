@@ -47,7 +47,7 @@ class SearchOrder(UnprocessableContent):
 
 
 async def create_widget(*, owner: CurrentUser, name: str) -> WidgetResponse:
-    """Create a widget. `NameExists` if the name is taken, which the database alone decides."""
+    """Create a widget. `NameExists` if the database has the name already."""
     try:
         return await statements.create_widget.one(name=name, owner_id=owner.id)
     except UniqueViolation:
@@ -65,9 +65,9 @@ async def get_widget(*, widget_id: int) -> WidgetResponse:
 async def update_widget(
     *, user: CurrentUser, widget_id: int, changes: WidgetUpdateRequest
 ) -> WidgetResponse:
-    """Change what `changes` names. `WidgetNotFound`, `NotTheOwner` or `NameExists` if it cannot.
+    """Change what `changes` names, and log what staff change of others.
 
-    What staff change of others is logged.
+    Raises `WidgetNotFound`, `NotTheOwner` or `NameExists`.
     """
     values = changes.model_dump(exclude_unset=True)
     update = statements.update_widget(*values, by_staff=user.is_staff)
@@ -102,7 +102,7 @@ async def delete_widget(*, user: CurrentUser, widget_id: int) -> None:
 
 
 async def list_widgets(*, user_id: int, query: WidgetListQuery) -> WidgetListResponse:
-    """Return a page of widgets. `SearchOrder` or `InvalidCursor` if the query is at odds."""
+    """Return a page of widgets. Raises `SearchOrder` or `InvalidCursor`."""
     order = query.order or ("name" if query.search else "id")
     by_name = order.endswith("name")
     if query.search and not by_name:
@@ -139,6 +139,6 @@ def _read_cursor(cursor: str, *, context: str, by_name: bool) -> dict[str, int |
 
 
 async def _refuse(*, widget_id: int) -> WidgetResponse:
-    """Say why nothing was changed: there is no such widget, or it is not the user's."""
+    """Raise `WidgetNotFound`, or `NotTheOwner` if there is such a row."""
     await get_widget(widget_id=widget_id)
     raise NotTheOwner

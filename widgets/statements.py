@@ -34,7 +34,7 @@ def delete_widget(*, by_staff: bool) -> Delete[WidgetResponse]:
 
 @cache
 def update_widget(*fields: str, by_staff: bool) -> Update[WidgetResponse]:
-    """Return the statement that changes these fields of a widget which the user may change.
+    """Return the statement that changes these fields of a widget, if the user may.
 
     Without fields it changes nothing, `updated_at` neither, and still asks whether the user may.
     """
@@ -75,7 +75,7 @@ def list_widgets(
 
 
 def _if_allowed(verb: str, *, by_staff: bool) -> QuerySet[Widget]:
-    """Return the widget `id` if `user_id` owns it or, `by_staff`, has the permission."""
+    """Return the row `id` if `user_id` owns it or, `by_staff`, has the permission."""
     allowed = Q(owner=Param("user_id"))
     if by_staff:
         allowed |= holds_permission(verb, Widget)
@@ -85,8 +85,8 @@ def _if_allowed(verb: str, *, by_staff: bool) -> QuerySet[Widget]:
 def _owned_by(name: str) -> Func:
     """Return `owner_id = ANY(ARRAY[…])`, with which no order but one by owner first has an index.
 
-    At `owner_id = …` the planner may well read everybody's widgets in order of id, and throw away
-    those of others: half a million of them, where the owner came late.
+    At `owner_id = …` the planner may read all widgets in order of id, and discard
+    those of others: half a million rows if the owner came late.
     """
     return Func(
         F("owner_id"),

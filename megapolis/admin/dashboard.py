@@ -1,15 +1,16 @@
-"""The first page: how many there are of each, how many are new, and the newest."""
+"""The first page: how many rows each model has, how many are new, and the newest."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.core.cache import cache
+from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 
-from megapolis.admin.chart import Chart
 from megapolis.admin.numbers import per_day, total
 from megapolis.admin.options import StaffAdmin
 
@@ -19,29 +20,47 @@ CHART_SECONDS = 60
 
 
 @dataclass(frozen=True)
-class Link:
-    """A row, and the page that shows it."""
+class Chart:
+    """The numbers of consecutive days, which `admin/panel.html` draws."""
 
-    text: str
-    url: str
-    created_at: datetime
+    caption: str
+    counts: Mapping[date, int]
+
+    @property
+    def highest(self) -> int:
+        """The number of the best day."""
+        return max(self.counts.values())
+
+    @property
+    def summary(self) -> str:
+        """The numbers in words, also for those who cannot see the bars."""
+        return (
+            f"{self.caption}: {sum(self.counts.values()):,} in {len(self.counts)} days, "
+            f"{self.highest:,} on the best day"
+        )
 
 
 @dataclass(frozen=True)
 class Panel:
-    """What the first page says about one model."""
+    """What the first page shows of one model."""
 
-    name: str
-    url: str
+    opts: Any
     total: str
     chart: Chart | None
-    newest: list[Link]
+    newest: QuerySet[Any]
 
 
 def panels(site: AdminSite, request: HttpRequest) -> list[Panel]:
-    """Return a panel for each model that has a `glance` and that this user may see."""
+    """Return a panel for each model that has a `glance` and that this user may view."""
     return [
-        _panel(model_admin)
+        Panel(
+            opts=model_admin.opts,
+            total=total(model_admin.model),
+            chart=cache.get_or_set(
+                f"chart-{model_admin.opts.label_lower}", partial(_chart, model_admin), CHART_SECONDS
+            ),
+            newest=model_admin.model._default_manager.order_by("-pk")[:NEWEST],
+        )
         for model_admin in site._registry.values()
         if isinstance(model_admin, StaffAdmin)
         and model_admin.glance
@@ -49,28 +68,6 @@ def panels(site: AdminSite, request: HttpRequest) -> list[Panel]:
     ]
 
 
-def _panel(model_admin: StaffAdmin) -> Panel:
-    model, opts = model_admin.model, model_admin.opts
-    url = f"admin:{opts.app_label}_{opts.model_name}"
-    newest = model._default_manager.order_by("-pk")[:NEWEST]
-    return Panel(
-        name=str(opts.verbose_name_plural),
-        url=reverse(f"{url}_changelist"),
-        total=total(model),
-        chart=cache.get_or_set(
-            f"chart-{opts.label_lower}", lambda: _chart(model_admin), CHART_SECONDS
-        ),
-        newest=[
-            Link(str(row), reverse(f"{url}_change", args=[row.pk]), _created(row)) for row in newest
-        ],
-    )
-
-
 def _chart(model_admin: StaffAdmin) -> Chart | None:
     counts = per_day(model_admin.model, until=datetime.now(UTC).date())
     return None if counts is None else Chart(model_admin.glance, counts)
-
-
-def _created(row: Any) -> datetime:
-    created_at: datetime = row.created_at
-    return created_at

@@ -1,4 +1,4 @@
-"""Django's log of who changed what in the admin, to be read and nothing else."""
+"""Django's log of who changed what in the admin, which nobody may change."""
 
 from typing import Any
 
@@ -13,31 +13,13 @@ from django.utils.html import format_html
 from megapolis.admin.options import StaffAdmin
 
 
-class KindFilter(admin.SimpleListFilter):
-    """Log entries about one kind of thing, of those that the admin shows."""
-
-    title = "kind"
-    parameter_name = "kind"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        kinds = ContentType.objects.get_for_models(*model_admin.admin_site._registry)
-        return sorted(
-            ((str(kind.pk), kind.name) for kind in kinds.values()),
-            key=lambda choice: choice[1].lower(),
-        )
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        known = {value for value, _ in self.lookup_choices}
-        return queryset.filter(content_type=self.value()) if self.value() in known else queryset
-
-
 class LogEntryAdmin(StaffAdmin):
-    """The log, of what staff may see: an entry names what was changed."""
+    """The log entries about the models that the user may view."""
 
-    list_display = ("action_time", "user", "action_flag", "kind", "target", "what")
+    list_display = ("action_time", "user", "action_flag", "content_type", "target", "what")
     list_display_links = None
     list_select_related = ("user", "content_type")
-    list_filter = ("action_flag", KindFilter)
+    list_filter = ("action_flag", ("content_type", admin.RelatedOnlyFieldListFilter))
     sortable_by = ()
     search_fields = ("user__email", "object_repr")
     search_help_text = "The beginning of an email of staff, or of what was changed."
@@ -53,14 +35,9 @@ class LogEntryAdmin(StaffAdmin):
         kinds = ContentType.objects.get_for_models(*hidden).values()
         return super().get_queryset(request).exclude(content_type__in=kinds)
 
-    @admin.display(description="kind")
-    def kind(self, entry: LogEntry) -> str:
-        """What sort of thing was changed."""
-        return entry.content_type.name if entry.content_type else ""
-
     @admin.display(description="object")
     def target(self, entry: LogEntry) -> str:
-        """What was changed, with a link if it is still there to be seen."""
+        """Return what was changed, with a link unless it was deleted."""
         url = None if entry.is_deletion() else entry.get_admin_url()
         return (
             format_html('<a href="{}">{}</a>', url, entry.object_repr)
@@ -70,7 +47,7 @@ class LogEntryAdmin(StaffAdmin):
 
     @admin.display(description="change")
     def what(self, entry: LogEntry) -> str:
-        """What was done, in words."""
+        """Return what was done, in words."""
         return entry.get_change_message()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -85,7 +62,7 @@ class LogEntryAdmin(StaffAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Search by the beginning; by emails, stored in lower case, whoever may view users."""
+        """Search by the beginning; only those who may view users also by email."""
         found = Q(object_repr__startswith=search_term.strip())
         if self.admin_site.get_model_admin(get_user_model()).has_view_permission(request):
             found |= Q(user__email__startswith=search_term.strip().lower())

@@ -4,9 +4,10 @@ Django's own `migrate APP NAME` undoes everything that is not an ancestor of NAM
 one migration. Here each step is exactly one.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from django.core.management.base import CommandError
 from django.db import connection
@@ -21,30 +22,15 @@ from django.db.migrations.operations import (
 )
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.migrations.state import ProjectState
-from django.db.models import Model
 
 type Key = tuple[str, str]
 
+DROP: Final = re.compile(
+    r'^(?:DROP|ALTER) TABLE "([^"]+)"(?: CASCADE;| DROP COLUMN "([^"]+)")', re.MULTILINE
+)
+"""The table and the column, or an empty string, of a statement that drops them."""
 COUNTED: Final = 100_000
 """Rows of a table that are counted. For a larger table the planner's estimate is shown."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A table or a column that is dropped, with the number of rows of the table."""
-
-    table: str
-    column: str | None
-    rows: int | None
-    """None if the table does not exist."""
-
-    def __str__(self) -> str:
-        name = f"column {self.table}.{self.column}" if self.column else f"table {self.table}"
-        if self.rows is None:
-            return f"drops {name}, which does not exist"
-        about = "about " if self.rows > COUNTED else ""
-        return f"drops {name} ({about}{self.rows:,} row{'s' * (self.rows != 1)})"
 
 
 @dataclass(frozen=True)
@@ -52,19 +38,12 @@ class Step:
     """A migration to undo, and what that does to the database."""
 
     migration: Migration
-    losses: Sequence[Loss]
-    others: Sequence[str]
-    """Descriptions of the operations that drop neither a table nor a column."""
-    runs_code: bool
-
-    @property
-    def loses_data(self) -> bool:
-        """True if rows are lost, or may be lost by code of the migration."""
-        return self.runs_code or any(loss.rows for loss in self.losses)
+    effects: Sequence[str]
+    loses_data: bool
+    """True if rows are lost, or may be lost by code of the migration."""
 
     def __str__(self) -> str:
-        effects = [*map(str, self.losses), *(f"undoes: {other}" for other in self.others)]
-        lines = effects or ["changes nothing in the database"]
+        lines = self.effects or ["changes nothing in the database"]
         return "\n  ".join([f"{self.migration} will be undone:", *lines])
 
 
@@ -149,56 +128,52 @@ def _database_operations(operations: Iterable[Operation]) -> Iterator[Operation]
 
 
 def _step(loader: MigrationLoader, migration: Migration) -> Step:
-    state = loader.project_state((migration.app_label, migration.name), at_end=False)
-    dropped = list(dict.fromkeys(_dropped(migration.operations, migration.app_label, state)))
-    tables = {table for table, column in dropped if column is None}
     operations = list(_database_operations(migration.operations))
+    sql = _sql(loader, migration, operations)
+    dropped = dict.fromkeys(DROP.findall(sql or ""))
+    tables = {table for table, column in dropped if not column}
+    losses = {
+        (table, column): _rows(table)
+        for table, column in dropped
+        if not column or table not in tables
+    }
+    others = [each for each in operations if not isinstance(each, CreateModel | AddField)]
     return Step(
         migration,
-        losses=[
-            Loss(table, column, _rows(table))
-            for table, column in dropped
-            if column is None or table not in tables
+        effects=[
+            *(_loss(*names, rows=rows) for names, rows in losses.items()),
+            *(f"undoes: {operation.describe()}" for operation in others),
+            *(["may drop more: Django cannot tell before it runs"] if sql is None else []),
         ],
-        others=[
-            operation.describe()
-            for operation in operations
-            if not isinstance(operation, CreateModel | AddField)
-        ],
-        runs_code=any(isinstance(operation, RunPython | RunSQL) for operation in operations),
+        loses_data=sql is None
+        or any(losses.values())
+        or any(isinstance(each, RunPython | RunSQL) for each in operations),
     )
 
 
-def _dropped(
-    operations: Iterable[Operation], label: str, state: ProjectState
-) -> Iterator[tuple[str, str | None]]:
-    """Yield tables, and columns with their table, that the operations have added."""
-    for operation in operations:
-        if isinstance(operation, SeparateDatabaseAndState):
-            yield from _dropped(operation.database_operations, label, state.clone())
-        operation.state_forwards(label, state)
-        if not isinstance(operation, CreateModel | AddField):
-            continue
-        name = operation.name if isinstance(operation, CreateModel) else operation.model_name
-        model = state.apps.get_model(label, name)
-        if not operation.allow_migrate_model(connection.alias, model):
-            continue
-        if isinstance(operation, CreateModel):
-            yield model._meta.db_table, None
-            yield from _of_fields(model, model._meta.local_many_to_many)
-        else:
-            yield from _of_fields(model, [model._meta.get_field(operation.name)])
+def _sql(
+    loader: MigrationLoader, migration: Migration, operations: Iterable[Operation]
+) -> str | None:
+    """Return the SQL that undoes the migration, or None if Django cannot tell it in advance."""
+    nested = [each for each in operations if each not in migration.operations]
+    if any(isinstance(each, RunPython) for each in nested):
+        return None  # Django would run the code.
+    try:
+        return "\n".join(loader.collect_sql([(migration, True)]))
+    except ValueError:
+        return None  # It needs a constraint that a later step brings back.
 
 
-def _of_fields(model: type[Model], fields: Iterable[Any]) -> Iterator[tuple[str, str | None]]:
-    for field in fields:
-        if not field.many_to_many:
-            yield model._meta.db_table, field.column
-        elif field.remote_field.through._meta.auto_created:
-            yield field.remote_field.through._meta.db_table, None
+def _loss(table: str, column: str, *, rows: int | None) -> str:
+    name = f"column {table}.{column}" if column else f"table {table}"
+    if rows is None:
+        return f"drops {name}, which does not exist"
+    about = "about " if rows > COUNTED else ""
+    return f"drops {name} ({about}{rows:,} row{'s' * (rows != 1)})"
 
 
 def _rows(table: str) -> int | None:
+    """Return the number of rows, or None if there is no such table."""
     name = connection.ops.quote_name(table)
     with connection.cursor() as cursor:
         cursor.execute("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(%s)", [name])

@@ -94,9 +94,9 @@ class TestChanging:
         kinds = await orm(lambda: ContentType.objects.get_for_models(Widget, User))
         for query, count in {
             "q=Co": 1,
-            f"kind={kinds[Widget].pk}": 1,
-            f"kind={kinds[User].pk}": 0,
-            "kind=x": 1,
+            f"content_type__id__exact={kinds[Widget].pk}": 1,
+            f"content_type__id__exact={kinds[User].pk}": 0,
+            "content_type__id__exact=x": 1,
         }.items():
             log = (await superuser.get(f"/admin/admin/logentry/?{query}")).text
             assert log.count("Changed Name.") == count

@@ -230,6 +230,19 @@ class TestWhatIsUndone:
         ]  # fmt: skip
         assert await project.applied() == ["0001_initial"]
 
+    async def test_may_be_a_step_whose_constraint_a_later_step_brings_back(
+        self, project: Project
+    ) -> None:
+        together = "migrations.AlterUniqueTogether('widget', {})"
+        project.add("0002_pair", together.format("{('name', 'owner')}"), after=("0001_initial",))
+        project.add("0003_no_pair", together.format("set()"), after=("0002_pair",))
+        await project.run("migrate")
+
+        printed = await project.run("downgrade", "-2")
+
+        assert printed.count("may drop more") == 1
+        assert await project.applied() == ["0001_initial"]
+
     async def test_is_only_the_merge_and_then_only_one_branch(self, project: Project) -> None:
         project.add("0002_size", ADD_SIZE, after=("0001_initial",))
         project.add("0002_color", ADD_COLOR, after=("0001_initial",))
@@ -461,6 +474,17 @@ class TestConfirmation:
     ) -> None:
         sql = "migrations.RunSQL('CREATE TABLE extra ()', 'DROP TABLE extra')"
         project.add("0002_extra", sql, after=("0001_initial",))
+        await project.run("migrate")
+        type_in(monkeypatch, "no")
+        with pytest.raises(CommandError, match="Nothing was changed"):
+            await project.run("downgrade", "-1")
+
+    @pytest.mark.parametrize("nested", ["{}", "migrations.SeparateDatabaseAndState([{}])"])
+    async def test_comes_before_any_code_runs(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch, nested: str
+    ) -> None:
+        code = "migrations.RunPython(migrations.RunPython.noop, lambda *_: 1 / 0)"
+        project.add("0002_code", nested.format(code), after=("0001_initial",))
         await project.run("migrate")
         type_in(monkeypatch, "no")
         with pytest.raises(CommandError, match="Nothing was changed"):

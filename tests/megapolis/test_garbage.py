@@ -18,7 +18,7 @@ class Node:
 def test_does_not_look_at_what_was_there_before() -> None:
     there = Node()
     gone = weakref.ref(there)
-    with garbage.left_alone():
+    with garbage.gc_tuned():
         del there
         gc.collect()
         assert gone() is not None
@@ -28,7 +28,7 @@ def test_does_not_look_at_what_was_there_before() -> None:
 
 
 def test_still_collects_what_is_made_meanwhile() -> None:
-    with garbage.left_alone():
+    with garbage.gc_tuned():
         gone = weakref.ref(Node())
         gc.collect()
         assert gone() is None
@@ -39,10 +39,10 @@ def test_begins_with_more_objects_than_requests_in_flight_hold(
 ) -> None:
     before = gc.get_threshold()
     monkeypatch.setattr(garbage, "IN_FLIGHT", 1000)
-    with garbage.left_alone():
+    with garbage.gc_tuned():
         assert gc.get_threshold() == (100_000, *before[1:])
     monkeypatch.setattr(garbage, "IN_FLIGHT", 1)
-    with garbage.left_alone():
+    with garbage.gc_tuned():
         assert gc.get_threshold() == before
 
     assert gc.get_threshold() == before

@@ -111,26 +111,6 @@ class TestFiles:
         assert (log_folder / "other.log").read_text() == "inner\nouter\n"
         file.stop()
 
-    @pytest.mark.parametrize(
-        ("mode", "narrowed"), [(0o644, 0o640), (0o666, 0o640), (0o777, 0o640), (0o600, 0o600)]
-    )
-    def test_are_not_for_everybody_to_read(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, narrowed: int
-    ) -> None:
-        monkeypatch.setattr(log_file, "LOOK_EVERY", 0.0)
-        for name in ("megapolis.log", "megapolis.2026-01-01.log"):
-            (tmp_path / name).touch()
-            (tmp_path / name).chmod(mode)
-        file = LogFile(tmp_path / "megapolis.log", max_bytes=1, kept=9)
-        for line in ("one\n", "two\n"):
-            file.write(line)
-        file.stop()
-
-        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-        assert len(modes) == 3
-        assert modes.pop("megapolis.log") == 0o640
-        assert set(modes.values()) == {narrowed}
-
     def test_are_in_a_folder_that_is_not_for_everybody(self, tmp_path: Path) -> None:
         former = os.umask(0)
         try:

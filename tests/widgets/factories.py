@@ -1,4 +1,4 @@
-"""Rows for the tests of widgets. `make_widget` is a fixture, too, for the tests of every folder."""
+"""Widgets for tests. All tests have `make_widget` as a fixture."""
 
 from collections.abc import Awaitable, Callable
 from itertools import count
@@ -44,5 +44,5 @@ async def make_widget(owner: UserRow, *, name: str | None = None) -> WidgetRespo
 
 @pytest.fixture(name="make_widget")
 def make_widget_fixture(db: None) -> MakeWidget:
-    """`await make_widget(owner)` inserts a widget; `name=` gives it a name."""
+    """`await make_widget(owner, name="Cog")` inserts a row."""
     return make_widget

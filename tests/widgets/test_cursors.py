@@ -1,4 +1,4 @@
-"""What a list of widgets does with cursors that it did not write, or wrote for something else."""
+"""Cursors that the list of widgets did not write, or wrote for other queries."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 

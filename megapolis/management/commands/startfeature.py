@@ -25,12 +25,15 @@ from megapolis.feature_template import FOLDERS, NameClash, Names, render
 REGISTRY = BASE_DIR / "megapolis" / "features.py"
 OPENAPI = BASE_DIR / "docs" / "openapi.json"
 RESERVED = {"admin", "docs", "static"}
-"""Paths that lead elsewhere (`megapolis.urls`, `megapolis.asgi`)."""
+"""Paths that have another use (`megapolis.urls`, `megapolis.asgi`)."""
 SINGULAR_MAX_LENGTH = 19
 """Django allows 30 characters for the name of an index; `widget_owner_name` adds 11."""
 WORDS = re.compile(r"[a-z][a-z0-9]*(_[a-z][a-z0-9]*)*")
-PLAIN_PLURAL = re.compile(r"(?!.*(?:[aius]|[ivsxzo]e|[cs]he|ice|new|len)s$).+s")
-"""What is one letter longer than its singular, for sure: not `boxes`, `companies` or `news`."""
+IRREGULAR = (
+    "as", "is", "us", "ss", "ies", "ves", "ses", "xes", "zes", "oes", "ches", "shes",
+    "lens", "news",
+)  # fmt: skip
+"""Ends of words that may be more than a singular and an s: `boxes`, `companies`, `news`."""
 
 
 class Command(startapp.Command):
@@ -42,14 +45,13 @@ class Command(startapp.Command):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the arguments."""
         parser.add_argument("name", metavar="NAME", help="the plural, such as order_lines")
         other = parser.add_mutually_exclusive_group()
         other.add_argument("--singular", help="where it is not the plural without its s")
         other.add_argument("--plural", help="where NAME is the singular")
 
     def handle(self, **options: Any) -> None:  # type: ignore[override] # Django takes args
-        """Write it, and say what comes next."""
+        """Write the feature, and print what comes next."""
         self.app_or_project, self.a_or_an = "app", "an"
         names = _names(options["name"], singular=options["singular"], plural=options["plural"])
         self._validate(names)
@@ -94,9 +96,9 @@ def _names(name: str, *, singular: str | None, plural: str | None) -> Names:
     if singular:
         return Names(singular, name)
     _validate_word(name)
-    if not PLAIN_PLURAL.fullmatch(name):
+    if not name.endswith("s") or name.endswith(IRREGULAR):
         raise CommandError(
-            f"The singular of {name!r} is not plain: give it with --singular. "
+            f"Cannot derive the singular of {name!r}: give it with --singular. "
             "If this is the singular, give the plural with --plural."
         )
     return Names(name.removesuffix("s"), name)
@@ -131,7 +133,7 @@ def _labels() -> set[str]:
 
 
 def _refuse_clash_in_api(names: Names) -> None:
-    """Types and operations of the API are known by one name each, to every client."""
+    """Raise `CommandError` if the API has a type or an operation of the same name."""
     from megapolis.api import api  # noqa: PLC0415 - the URLs need not be loaded for the rest
 
     schema = api.get_openapi_schema()
@@ -148,7 +150,7 @@ def _folders(names: Names) -> list[Path]:
 
 @contextmanager
 def _all_or_nothing(*folders: Path) -> Iterator[None]:
-    """Undo what was done, if anything goes wrong on the way."""
+    """Remove the folders and restore the two files if the block raises."""
     with ExitStack() as undo:
         for folder in folders:
             undo.callback(rmtree, folder, ignore_errors=True)
@@ -169,7 +171,7 @@ def _write(files: dict[Path, str]) -> None:
 
 
 def _register(names: Names) -> None:
-    """Add the one line to the one list."""
+    """Add its line to the list of features."""
     text = REGISTRY.read_text(encoding="utf-8")
     *_, path = features.FEATURES.values()
     last = f'"{path}",\n'
@@ -178,7 +180,7 @@ def _register(names: Names) -> None:
 
 
 def _migrate() -> bool:
-    """Make its table in the database of development; in others that is for a person to decide."""
+    """Create the table, in development only. Return whether that succeeded."""
     if environment.ENVIRONMENT != "development":
         return False
     done = subprocess.run(
@@ -188,7 +190,7 @@ def _migrate() -> bool:
 
 
 def _run(*arguments: str) -> None:
-    """Run Python in a process of its own, which sees the new feature."""
+    """Run Python in a new process, which sees the new feature."""
     done = subprocess.run(  # noqa: S603 - our own arguments
         [sys.executable, *arguments],
         cwd=BASE_DIR,
