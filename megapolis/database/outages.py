@@ -16,6 +16,7 @@ LASTS: Final = 5.0
 noted: dict[str, float] = {}
 """When each SQLSTATE was last seen that keeps this process from being ready."""
 _last_seen: dict[str, float] = {}
+_is_away = False
 
 
 def note(sqlstate: str, message: str, *, fails_readiness: bool) -> None:
@@ -38,3 +39,20 @@ def failing() -> str | None:
     """Return the SQLSTATE that keeps this process from being ready, if there is one."""
     recently = time.monotonic() - LASTS
     return next((code for code, seen in noted.items() if seen > recently), None)
+
+
+def connecting_failed(exc: Exception) -> None:
+    """Log that PostgreSQL cannot be reached, once until it can be."""
+    global _is_away
+    if not _is_away:
+        reason = " ".join(str(exc).split()) or type(exc).__name__
+        logger.error("PostgreSQL is away: {}", reason)
+    _is_away = True
+
+
+def connected() -> None:
+    """Log that PostgreSQL can be reached again."""
+    global _is_away
+    if _is_away:
+        logger.info("PostgreSQL is back")
+    _is_away = False
