@@ -119,18 +119,6 @@ def sqlstate_of(exc: BaseException | None) -> str | None:
     return driver_error.diag.sqlstate or driver_error.sqlstate
 
 
-def drops_connection(exc: BaseException) -> bool:
-    """Return True if the connection must be closed after this error."""
-    state = state_of(exc)
-    return state is not None and state.drops_connection
-
-
-def repeats_reads(exc: BaseException) -> bool:
-    """Return True if a statement that only reads should be repeated on another connection."""
-    state = state_of(exc)
-    return state is not None and state.repeats_reads
-
-
 def translated(exc: Exception) -> Exception:
     """Return the error to raise instead; the same one, if only the caller knows what it means."""
     if isinstance(exc, Exhausted):

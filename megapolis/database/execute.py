@@ -17,7 +17,7 @@ from megapolis.database.connection import connect
 from megapolis.database.errors import (
     DatabaseUnavailable,
     Exhausted,
-    repeats_reads,
+    state_of,
     translated,
 )
 from megapolis.database.pipeline import NO_TABLES, Tables
@@ -184,7 +184,9 @@ def _may_repeat(connection: Connection, exc: Exception, before: int, *, reads: b
         return False
     if isinstance(exc, errors.QueryCanceled) and connection.was_cancelled:
         return True  # It was another's statement that was to be cancelled.
-    return isinstance(exc, CONFLICTS) or (reads and (connection.closed or repeats_reads(exc)))
+    if isinstance(exc, CONFLICTS):
+        return True
+    return reads and (connection.closed or bool((state := state_of(exc)) and state.repeats_reads))
 
 
 def _check_read_only() -> None:

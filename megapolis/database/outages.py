@@ -21,13 +21,24 @@ _is_away = False
 
 def note(sqlstate: str, message: str, *, fails_readiness: bool) -> None:
     """Remember an error, and log it if it is the first of a series."""
-    now = time.monotonic()
-    if now - _last_seen.get(sqlstate, -math.inf) > LASTS:
+    if _begins(sqlstate):
         first_line = message.strip().partition("\n")[0]
         logger.error("PostgreSQL reports {}: {}", sqlstate, first_line)
-    _last_seen[sqlstate] = now
     if fails_readiness:
-        noted[sqlstate] = now
+        noted[sqlstate] = time.monotonic()
+
+
+def exhausted(waiting: int) -> None:
+    """Log that a caller got no connection in time, if it is the first of a series."""
+    if _begins("exhausted"):
+        logger.warning("All connections to PostgreSQL are busy, and {} wait", waiting)
+
+
+def _begins(series: str) -> bool:
+    now = time.monotonic()
+    last = _last_seen.get(series, -math.inf)
+    _last_seen[series] = now
+    return now - last > LASTS
 
 
 def end() -> None:

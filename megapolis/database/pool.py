@@ -15,7 +15,6 @@ from megapolis.database import outages
 from megapolis.database.errors import Exhausted
 from megapolis.database.pipeline import NO_TABLES, State, Tables
 from megapolis.database.wire import Connection
-from megapolis.logger import logger
 
 PIPELINES: Final = 4
 """Connections that are kept open, of a pool of five or more."""
@@ -54,7 +53,7 @@ class Pool:
         self._waiting: dict[Lane, deque[asyncio.Future[Connection | None]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._paused_until = 0.0
-        self._is_open = self._has_stuck = self._exhaustion_is_logged = False
+        self._is_open = self._has_stuck = False
 
     @property
     def is_connected(self) -> bool:
@@ -102,8 +101,9 @@ class Pool:
                 while True:
                     if connection is None:
                         connection = await self._turn(tables, alone=alone)
-                    elif connection.state is state and not (
-                        writes and _is_outdated(connection, started)
+                    elif connection.state is state and (
+                        # A newer session may be able to write.
+                        not writes or connection.since >= started or not connection.is_read_only
                     ):
                         return connection
                     else:
@@ -111,7 +111,8 @@ class Pool:
                         connection = None
                     connection = connection or self._choose(tables, writes=writes, alone=alone)
         except TimeoutError:
-            self._log_exhaustion()
+            if self._connections:
+                outages.exhausted(sum(len(lane) for lane in self._waiting.values()))
             raise Exhausted from None
 
     def release(self, connection: Connection) -> None:
@@ -126,7 +127,7 @@ class Pool:
         """Return the connection with the fewest statements in flight, if one may be used."""
         if self._has_stuck and self._stuck_on(tables) >= self._for_one_table:
             return None
-        best, others = self._least_busy()
+        best, others = self._least_busy(writes=writes or alone)
         if best is None or (alone and best.in_flight and not self._may_reserve_busy(others)):
             return None
         if not best.in_flight and not best.is_alive():
@@ -140,19 +141,27 @@ class Pool:
             self._start_timer()
         return best
 
-    def _least_busy(self) -> tuple[Connection | None, int]:
-        """Return that of the usable connections, and how many others there are."""
+    def _least_busy(self, *, writes: bool) -> tuple[Connection | None, int]:
+        """Return that of the usable connections, and how many others there are.
+
+        Reads use the usual number of connections, the first of equals, and writes the last of all.
+        So reads seldom wait for a commit.
+        """
         best, fewest, others = None, 0, -1
-        for connection in self._connections:
+        for connection in reversed(self._connections) if writes else self._connections:
             if connection.state is State.OPEN and not connection.is_stuck:
                 others += 1
                 if best is None or len(connection.in_flight) < fewest:
                     best, fewest = connection, len(connection.in_flight)
+                if others == self._usual - 1 and not writes:
+                    break
         return best, others
 
     def _may_reserve_busy(self, others: int) -> bool:
         """Whether no other connection can be made, and one is left for statements."""
-        return not self._grow(self._size) and (others > 0 or self._size == 1)
+        if not self._connecting:
+            self._grow(self._size)
+        return not self._connecting and (others > 0 or self._size == 1)
 
     def _stuck_on(self, tables: Tables) -> int:
         """Return how many connections are stuck with a statement on one of the tables."""
@@ -191,9 +200,6 @@ class Pool:
                 futures.popleft()
             if not futures:
                 self._waiting.pop(lane, None)
-        if self._exhaustion_is_logged and not self._waiting:
-            logger.info("A connection to PostgreSQL is free again")
-            self._exhaustion_is_logged = False
 
     def _note(self, connection: Connection) -> None:
         """A connection has read responses, or is lost."""
@@ -233,26 +239,22 @@ class Pool:
 
     def _fill(self) -> None:
         """Make the connections that are missing of the usual number."""
-        for _ in range(self._usual - self._made):
+        for _ in range(self._usual - len(self._connections) - len(self._connecting)):
             self._grow(self._usual)
 
     def _grow_for_waiting(self) -> None:
         if len(self._connecting) < len(self._waiting):
             self._grow(self._size)
 
-    @property
-    def _made(self) -> int:
-        return len(self._connections) + len(self._connecting)
-
-    def _grow(self, limit: int) -> bool:
-        """Make one more connection if there may be one, and tell whether one is being made."""
+    def _grow(self, limit: int) -> None:
+        """Make one more connection if there may be one."""
         is_paused = self._connections and monotonic() < self._paused_until
-        may_grow = self._is_open and self._made < min(limit, self._size) and not is_paused
+        made = len(self._connections) + len(self._connecting)
+        may_grow = self._is_open and made < min(limit, self._size) and not is_paused
         if may_grow and len(self._connecting) < self._usual:
             task = self._loop.create_task(self._add_connection())
             self._connecting.add(task)
             task.add_done_callback(self._connecting.discard)
-        return bool(self._connecting)
 
     async def _add_connection(self) -> None:
         try:
@@ -275,21 +277,9 @@ class Pool:
         self._fill()
         self._serve()
 
-    def _log_exhaustion(self) -> None:
-        """Log it once, until nobody waits any more."""
-        if not self._exhaustion_is_logged and self._connections:
-            waiting = sum(len(lane) for lane in self._waiting.values())
-            logger.warning("All connections to PostgreSQL are busy, and {} wait", waiting)
-            self._exhaustion_is_logged = True
-
     def _reject_all(self) -> None:
         for lane in self._waiting.values():
             for future in lane:
                 if not future.done():
                     future.set_exception(Exhausted())
         self._waiting.clear()
-
-
-def _is_outdated(connection: Connection, started: float) -> bool:
-    """Whether the session is read-only since before `started`. A new one may be able to write."""
-    return connection.is_read_only and connection.since < started

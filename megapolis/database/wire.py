@@ -13,7 +13,7 @@ from psycopg.pq.abc import PGresult
 
 from megapolis import environment
 from megapolis.database.adapters import Plan, Row, error_of
-from megapolis.database.errors import drops_connection
+from megapolis.database.errors import state_of
 from megapolis.database.pipeline import NO_TABLES, InFlight, Pipeline, State, Tables
 
 CANCEL_AFTER: Final = 0.02
@@ -152,7 +152,7 @@ class Connection(Pipeline):
             raise
         if result.status == ExecStatus.FATAL_ERROR:
             error = error_of(result, encoding=self.info.encoding)
-            if drops_connection(error):
+            if (state := state_of(error)) and state.drops_connection:
                 self.retire()
             raise error
         return result
