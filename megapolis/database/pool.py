@@ -12,26 +12,22 @@ from time import monotonic
 from typing import Final
 
 from megapolis.database import outages
+from megapolis.database.connections import PIPELINES, Connections
 from megapolis.database.errors import Exhausted
 from megapolis.database.pipeline import NO_TABLES, State, Tables
 from megapolis.database.wire import Connection
 
-PIPELINES: Final = 4
-"""Connections that are kept open, of a pool of five or more."""
 WRITERS: Final = 6
 """Connections up to which one more is made for a write that finds none without statements."""
 STUCK: Final = 0.02
 """Seconds without a response, beyond two round trips, after which a connection is stuck."""
 LIFETIME: Final = 3600.0
 """Seconds after which a connection is closed. It is replaced if it is needed."""
-PAUSE: Final = 1.0
-"""Seconds after a failed attempt to connect in which the other connections have to do."""
-
 type Lane = tuple[Tables, bool]
 """Callers that can use the same connections: the tables, and whether they want one alone."""
 
 
-class Pool:
+class Pool(Connections):
     """Gives out up to `size` connections, made by `connect`.
 
     A caller waits at most `timeout` seconds, then it gets `Exhausted`. If there is no connection at
@@ -43,46 +39,19 @@ class Pool:
     def __init__(
         self, connect: Callable[[], Awaitable[Connection]], *, size: int, timeout: float
     ) -> None:
-        self._connect = connect
-        self._size = size
         self._for_one_table = size - size // 4
-        self._usual = min(PIPELINES, self._for_one_table)
+        super().__init__(connect, size=size, usual=min(PIPELINES, self._for_one_table))
         self._timeout = timeout
-        self._connections: list[Connection] = []
-        self._connecting: set[asyncio.Task[None]] = set()
         self._waiting: dict[Lane, deque[asyncio.Future[Connection | None]]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._paused_until = 0.0
-        self._is_open = self._has_stuck = False
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether there is a connection."""
-        return bool(self._connections)
-
-    def open(self) -> None:
-        """Begin to connect. The server may be unreachable; it is tried again when it is needed."""
-        self._is_open = True
-        self._loop = asyncio.get_running_loop()
-        self._fill()
-
-    async def filled(self) -> None:
-        """Wait until no connection is being made."""
-        while self._connecting:
-            await asyncio.wait(self._connecting)
+        self._has_stuck = False
 
     async def close(self) -> None:
         """Close every connection, busy ones when they have finished."""
-        self._is_open = False
-        self._reject_all()
-        for connection in self._connections.copy():
-            connection.retire()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for task in self._connecting:
-            task.cancel()
-        await self.filled()
+        await super().close()
 
     async def acquire(
         self, tables: Tables = NO_TABLES, *, writes: bool = False, alone: bool = False
@@ -186,6 +155,10 @@ class Pool:
                 self.release(given)
             raise
 
+    def _changed(self) -> None:
+        if self._waiting:
+            self._loop.call_soon(self._serve)
+
     def _serve(self) -> None:
         """Let those go on who wait, in the order in which they came."""
         for lane, futures in list(self._waiting.items()):
@@ -200,15 +173,6 @@ class Pool:
                 futures.popleft()
             if not futures:
                 self._waiting.pop(lane, None)
-
-    def _note(self, connection: Connection) -> None:
-        """A connection has read responses, or is lost."""
-        if connection.state is State.CLOSED and connection in self._connections:
-            self._connections.remove(connection)
-            if self._connections:
-                self._fill()
-        if self._waiting:
-            self._loop.call_soon(self._serve)
 
     def _start_timer(self) -> None:
         self._timer = self._loop.call_later(STUCK, self._look)
@@ -237,47 +201,11 @@ class Pool:
         if now - connection.since > LIFETIME and connection.state is State.OPEN:
             connection.retire()
 
-    def _fill(self) -> None:
-        """Make the connections that are missing of the usual number."""
-        for _ in range(self._usual - len(self._connections) - len(self._connecting)):
-            self._grow(self._usual)
-
     def _grow_for_waiting(self) -> None:
         if len(self._connecting) < len(self._waiting):
             self._grow(self._size)
 
-    def _grow(self, limit: int) -> None:
-        """Make one more connection if there may be one."""
-        is_paused = self._connections and monotonic() < self._paused_until
-        made = len(self._connections) + len(self._connecting)
-        may_grow = self._is_open and made < min(limit, self._size) and not is_paused
-        if may_grow and len(self._connecting) < self._usual:
-            task = self._loop.create_task(self._add_connection())
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
-
-    async def _add_connection(self) -> None:
-        try:
-            connection = await self._connect()
-        except Exception as exc:  # noqa: BLE001 - whatever it is, there is no connection
-            self._paused_until = monotonic() + PAUSE
-            outages.connecting_failed(exc)
-            if self._connections:
-                self._serve()
-            elif len(self._connecting) == 1:
-                self._reject_all()
-            return
-        outages.connected()
-        if not self._is_open:
-            connection.disconnect()
-            return
-        connection.on_response = self._note
-        self._connections.append(connection)
-        self._connecting.discard(asyncio.current_task())
-        self._fill()
-        self._serve()
-
-    def _reject_all(self) -> None:
+    def _reject(self) -> None:
         for lane in self._waiting.values():
             for future in lane:
                 if not future.done():

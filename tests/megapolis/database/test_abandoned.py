@@ -9,8 +9,8 @@ import pytest
 from megapolis import database, limits
 from megapolis.database import connection as factory
 from megapolis.database import execute
+from megapolis.database.connections import PIPELINES
 from megapolis.database.pipeline import State
-from megapolis.database.pool import PIPELINES
 from megapolis.database.wire import Connection
 from megapolis.statements import Insert, Param, Statement
 from tests.megapolis.database.connections import LENGTH, SLEEP, backend, until_asleep

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from megapolis.database import connections as module
 from megapolis.database import outages
-from megapolis.database import pool as module
+from megapolis.database.connections import PIPELINES
 from megapolis.database.errors import Exhausted
 from megapolis.database.pipeline import State
-from megapolis.database.pool import LIFETIME, PIPELINES, WRITERS, Pool
+from megapolis.database.pool import LIFETIME, WRITERS, Pool
 from tests.waiting import eventually
 
 WIDGETS, USERS = frozenset({"widgets"}), frozenset({"users"})
