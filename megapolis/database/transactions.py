@@ -1,7 +1,7 @@
 """Transactions and savepoints on a connection of their own, beneath `database.transaction()`."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -75,8 +75,9 @@ async def _block(
                 transaction.is_over = True  # What another task sends later would be outside.
             _check(has_failed=connection.has_failed)
         except BaseException:
-            await connection.cancel_running()
-            if not connection.closed:
+            connection.cancel_running()
+            with suppress(psycopg.OperationalError):  # What is lost is undone.
+                # Sent before anything is awaited: the caller may be cancelled again.
                 await connection.command(rollback)
             raise
         # A statement that was still in flight may have failed: COMMIT is a silent rollback then.

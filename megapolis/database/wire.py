@@ -122,7 +122,7 @@ class Connection(Pipeline):
         if not self.in_flight:
             self.disconnect()
             return
-        self._cancel_if_running(self.in_flight[0])
+        self.cancel_running()
         self.retire()
         rollback = InFlight(self._loop.create_future())
         rollback.reply.cancel()  # Nobody waits for it.
@@ -137,12 +137,10 @@ class Connection(Pipeline):
             if entry.is_read and not entry.reply.done() and entry.tables.isdisjoint(head.tables):
                 entry.reply.set_exception(SendAgain())
 
-    async def cancel_running(self) -> None:
-        """Have PostgreSQL cancel what runs, and wait for its end; or close the connection."""
+    def cancel_running(self) -> None:
+        """Have PostgreSQL cancel what runs. The connection is closed if it does not end."""
         if self.in_flight:
             self._cancel_if_running(self.in_flight[0])
-        if self._cancelling is not None:
-            await asyncio.wait([self._cancelling])
 
     async def _result(self, entry: InFlight) -> PGresult:
         try:

@@ -142,6 +142,27 @@ class TestTransaction:
         assert await database.fetch(LENGTH, ["x"], reads=True) == [(1,)]
         assert all(each.state is not State.RESERVED for each in pool._connections)
 
+    async def test_commits_nothing_of_a_nested_one_whose_task_is_cancelled_twice(
+        self, samples: None, open_pool: Any, observer: Any
+    ) -> None:
+        await open_pool()
+
+        async def nest() -> None:
+            async with database.transaction():
+                await insert.one(name="inner", number=1)
+                await database.fetch(b"SELECT pg_sleep(60)", [], reads=True)
+
+        async with database.transaction():
+            await insert.one(name="outer", number=1)
+            nesting = asyncio.create_task(nest())
+            await until_blocked(observer)
+            nesting.cancel()
+            await asyncio.sleep(0)
+            nesting.cancel()
+            await asyncio.wait([nesting])
+
+        assert [row.name for row in await everything.all()] == ["outer"]
+
 
 class TestMigration:
     async def test_has_a_statement_prepared_once_more_on_each_connection(
