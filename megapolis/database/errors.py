@@ -21,7 +21,7 @@ class Exhausted(Exception):
 
 
 class DatabaseUnavailable(ServiceUnavailable):
-    """PostgreSQL cannot answer now. Nothing was changed, or the change was not acknowledged."""
+    """PostgreSQL cannot respond now. Nothing was changed, or it is not known whether it was."""
 
     detail = "The database is temporarily unavailable"
 
@@ -40,7 +40,7 @@ class ReferenceGone(Conflict):
 
 @dataclass(frozen=True)
 class ServerState:
-    """How to react to a state of the server."""
+    """What to do in a state of the server."""
 
     detail: str = DatabaseUnavailable.detail
     """For the client."""

@@ -124,8 +124,8 @@ async def fetch(
 async def fetch_aside(sql: bytes, arguments: Sequence[Any]) -> list[Row]:
     """Run a statement that only reads, on a connection of its own beside the pool.
 
-    A pool that is exhausted does not hold it up. If no connection can be made, but the pool has
-    one, the statement is run there. The session may write, if any may.
+    It does not wait for a pool that is exhausted. If no connection can be made, but the pool has
+    one, the statement is run there. A session that cannot write is replaced first.
     """
     pool, aside = _open_pool(), _aside
     if aside is None:
@@ -169,7 +169,7 @@ async def _fetch_inside(
     try:
         return await transaction.connection.fetch(sql, arguments)
     except STALE_PLAN as exc:
-        # The transaction has failed, and the statement cannot be prepared anew inside it.
+        # The transaction has failed, and the statement cannot be prepared again inside it.
         transaction.connection.retire()
         raise DatabaseUnavailable from exc
 

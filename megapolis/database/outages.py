@@ -1,4 +1,4 @@
-"""Errors that statements of this process have met lately and that the server is to blame for.
+"""Recent errors that the server is to blame for, and what the log says about them.
 
 An error is logged once per series, however many requests meet it. Readiness asks here for states
 that its own query does not notice, such as a full disk.

@@ -23,6 +23,7 @@ STUCK: Final = 0.02
 """Seconds without a response, beyond two round trips, after which a connection is stuck."""
 LIFETIME: Final = 3600.0
 """Seconds after which a connection is closed. It is replaced if it is needed."""
+
 type Lane = tuple[Tables, bool]
 """Callers that can use the same connections: the tables, and whether they want one alone."""
 
