@@ -1,11 +1,11 @@
-"""The database as the event loop sees it, beneath `megapolis.statements`.
+"""The database for code that runs in the event loop, beneath `megapolis.statements`.
 
 In a request the pool is open: the ASGI lifespan opens and closes it. Elsewhere, open it yourself:
 
     async with database.connected():
         widgets = await statements.list_widgets.all(limit=10)
 
-Statements that belong together share a connection and are committed or undone together:
+Statements in a transaction share a connection and are committed or undone together:
 
     async with database.transaction():
         await first.one(id=1)
@@ -13,9 +13,9 @@ Statements that belong together share a connection and are committed or undone t
 
 Tasks that are started inside (`asyncio.gather`) take part in it, and must end before it does.
 
-If PostgreSQL is unreachable or does not respond in time, or every connection is busy for too long,
-`DatabaseUnavailable` is raised, a 503 with `Retry-After`. Unique and check constraints raise
-psycopg's own errors (`psycopg.errors.UniqueViolation`, …), for a service to give them a meaning.
+`DatabaseUnavailable`, a 503 with `Retry-After`, is raised if PostgreSQL is unreachable or does not
+respond in time, or if every connection is busy for too long. Unique and check constraints raise
+psycopg's errors (`psycopg.errors.UniqueViolation`, …), to which a service gives a meaning.
 """
 
 from megapolis.database.errors import DatabaseUnavailable

@@ -31,7 +31,7 @@ async def connect() -> Connection:
             else:
                 await connection.command(b"SELECT 1")
     except BaseException:
-        connection.disconnect()
+        connection.abort()
         raise
     connection.round_trip = monotonic() - started
     return connection

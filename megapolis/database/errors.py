@@ -21,7 +21,7 @@ class Exhausted(Exception):
 
 
 class DatabaseUnavailable(ServiceUnavailable):
-    """PostgreSQL cannot answer now. Nothing was changed, or the change was not acknowledged."""
+    """PostgreSQL cannot respond now. Nothing was changed, or it is not known whether it was."""
 
     detail = "The database is temporarily unavailable"
 
@@ -40,7 +40,7 @@ class ReferenceGone(Conflict):
 
 @dataclass(frozen=True)
 class ServerState:
-    """How to react to a state of the server."""
+    """What to do in a state of the server."""
 
     detail: str = DatabaseUnavailable.detail
     """For the client."""
@@ -117,18 +117,6 @@ def sqlstate_of(exc: BaseException | None) -> str | None:
     if not isinstance(driver_error, psycopg.Error):
         return None
     return driver_error.diag.sqlstate or driver_error.sqlstate
-
-
-def drops_connection(exc: BaseException) -> bool:
-    """Return True if the connection must be closed after this error."""
-    state = state_of(exc)
-    return state is not None and state.drops_connection
-
-
-def repeats_reads(exc: BaseException) -> bool:
-    """Return True if a statement that only reads should be repeated on another connection."""
-    state = state_of(exc)
-    return state is not None and state.repeats_reads
 
 
 def translated(exc: Exception) -> Exception:

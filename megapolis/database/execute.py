@@ -12,49 +12,45 @@ from psycopg import errors
 
 from megapolis import environment
 from megapolis.database import outages, transactions
+from megapolis.database.adapters import Row
 from megapolis.database.connection import connect
 from megapolis.database.errors import (
     DatabaseUnavailable,
     Exhausted,
-    repeats_reads,
+    state_of,
     translated,
 )
-from megapolis.database.pool import DEPTH, Pool
-from megapolis.database.transactions import Transaction, block
-from megapolis.database.wire import Connection, Row, SendAgain
+from megapolis.database.pipeline import NO_TABLES, Tables
+from megapolis.database.pool import Pool
+from megapolis.database.transactions import Transaction
+from megapolis.database.wire import STALE_PLAN, Connection, SendAgain
 from megapolis.environment import limits
 
+CONFLICTS: Final = (errors.DeadlockDetected, errors.SerializationFailure)
 PAUSE: Final = (0.01, 0.05)
-"""Least and greatest number of seconds before a statement is repeated after a deadlock."""
+"""Least and greatest number of seconds before a statement is repeated after a conflict."""
 
-STALE_PLAN: Final = (errors.FeatureNotSupported, errors.InvalidSqlStatementName)
-"""A migration has changed the result of a prepared plan, or the plan was deallocated."""
-
-NO_TABLES: Final[frozenset[str]] = frozenset()
+CLOSED: Final = "the database pool is closed: use `async with database.connected():`"
 
 _pool: Pool | None = None
-_aside: Connection | None = None
-"""The connection of `fetch_aside`."""
+_aside: Pool | None = None
+"""The one connection of `fetch_aside`."""
 _is_read_only: ContextVar[bool] = ContextVar("is_read_only", default=False)
 
 
 async def open_pool() -> None:
     """Open the pool in the background. The database may be unreachable until it is needed."""
-    global _pool
-    depth = DEPTH if environment.DATABASE_PREPARED_STATEMENTS else 1
-    size = environment.DATABASE_POOL_SIZE
-    _pool = Pool(connect, size=size, timeout=limits.MAX_WAIT, depth=depth)
+    global _aside, _pool
+    _pool = Pool(connect, size=environment.DATABASE_POOL_SIZE, timeout=limits.MAX_WAIT)
+    _aside = Pool(connect, size=1, timeout=limits.MAX_WAIT)
     _pool.open()
 
 
 async def close_pool() -> None:
     """Close every connection, busy ones when they have finished."""
     global _aside, _pool
-    if _aside is not None:
-        _aside.disconnect()
-        _aside = None
-    if _pool is not None:
-        pool, _pool = _pool, None
+    pools, _pool, _aside = (_pool, _aside), None, None
+    for pool in filter(None, pools):
         await pool.close()
 
 
@@ -85,35 +81,29 @@ def read_only() -> Iterator[None]:
 async def transaction() -> AsyncIterator[None]:
     """Commit what happens inside, or undo it all if an exception leaves. Nested, a savepoint.
 
-    A failed statement spoils it all, even if its error is caught: nest what may fail.
+    A failed statement spoils it all, even if its error is caught: nest what may fail. Tasks may
+    not have nested ones open at the same time (`RuntimeError`).
     """
     _check_read_only()
     outer = transactions.of_this_task()
     if outer is not None:
-        async with block(outer.connection, b"SAVEPOINT s", b"RELEASE s", b"ROLLBACK TO s"):
+        async with transactions.nested(outer):
             yield
         return
     pool = _open_pool()
     try:
-        connection = await pool.reserve()
+        connection = await pool.acquire(writes=True, alone=True)
     except Exhausted as exc:
         raise DatabaseUnavailable from exc
-    current = Transaction(connection)
-    token = transactions.current.set(current)
     try:
-        async with block(connection, b"BEGIN", b"COMMIT", b"ROLLBACK"):
-            try:
-                yield
-            finally:
-                # Before the end is sent: a task's later statement would be outside of it.
-                current.is_over = True
+        async with transactions.begun(connection):
+            yield
     finally:
-        transactions.current.reset(token)
         pool.release(connection)
 
 
 async def fetch(
-    sql: bytes, arguments: Sequence[Any], *, reads: bool, tables: frozenset[str] = NO_TABLES
+    sql: bytes, arguments: Sequence[Any], *, reads: bool, tables: Tables = NO_TABLES
 ) -> list[Row]:
     """Run one statement with `$n` placeholders and return its rows.
 
@@ -127,7 +117,7 @@ async def fetch(
     try:
         if inside is not None:
             return await _fetch_inside(inside, sql, arguments)
-        return await _fetch(sql, arguments, reads=reads, tables=tables)
+        return await _fetch(_open_pool(), sql, arguments, reads=reads, tables=tables)
     except (psycopg.Error, UnicodeEncodeError, Exhausted) as exc:
         raise translated(exc) from exc
 
@@ -135,44 +125,43 @@ async def fetch(
 async def fetch_aside(sql: bytes, arguments: Sequence[Any]) -> list[Row]:
     """Run a statement that only reads, on a connection of its own beside the pool.
 
-    For one caller at a time. A pool that is exhausted does not hold it up. If no connection can be
-    made, but the pool has one, it is run there.
+    It does not wait for a pool that is exhausted. If no connection can be made, but the pool has
+    one, the statement is run there. A session that cannot write is replaced first.
     """
-    global _aside
-    pool = _open_pool()
+    pool, aside = _open_pool(), _aside
+    if aside is None:
+        raise RuntimeError(CLOSED)
+    aside.open()
     try:
-        if _aside is None or not _aside.is_usable or _aside.is_read_only or not _aside.is_alive():
-            if _aside is not None:
-                _aside.disconnect()
-            _aside = await connect()
-        return await _aside.fetch(sql, arguments)
-    except (psycopg.Error, TimeoutError) as exc:
-        if (_aside is None or _aside.closed) and pool.is_connected:
+        return await _fetch(aside, sql, arguments, reads=True)
+    except (psycopg.Error, Exhausted) as exc:
+        if pool.is_connected and not aside.is_connected:
             return await fetch(sql, arguments, reads=True)
         raise translated(exc) from exc
 
 
 async def _fetch(
-    sql: bytes, arguments: Sequence[Any], *, reads: bool, tables: frozenset[str]
+    pool: Pool, sql: bytes, arguments: Sequence[Any], *, reads: bool, tables: Tables = NO_TABLES
 ) -> list[Row]:
-    pool, is_alone = _open_pool(), False
-    met: set[type[psycopg.Error]] = set()
+    alone = not environment.DATABASE_PREPARED_STATEMENTS
+    met: list[type[Exception]] = []
     while True:
-        connection = await pool.acquire(tables, writes=not reads)
+        connection = await pool.acquire(tables, writes=not reads or pool is _aside, alone=alone)
         try:
-            rows = await connection.fetch(
-                sql, arguments, is_read=reads, is_alone=is_alone, tables=tables
-            )
-        except SendAgain:
-            is_alone = True
-        except psycopg.Error as exc:
-            if type(exc) in met or not await _may_repeat(pool, connection, sql, exc, reads=reads):
+            rows = await connection.fetch(sql, arguments, is_read=reads, tables=tables)
+        except (SendAgain, psycopg.Error) as exc:
+            if not _may_repeat(connection, exc, met.count(type(exc)), reads=reads):
                 raise
-            met.add(type(exc))
+            met.append(type(exc))
         else:
-            if outages.noted and not reads:
+            if not reads:
                 outages.end()
             return rows
+        finally:
+            if alone:
+                pool.release(connection)
+        if met[-1] in CONFLICTS:  # Immediately it would meet the same statement again.
+            await asyncio.sleep(uniform(*PAUSE))  # noqa: S311 - no secret
 
 
 async def _fetch_inside(
@@ -181,24 +170,24 @@ async def _fetch_inside(
     try:
         return await transaction.connection.fetch(sql, arguments)
     except STALE_PLAN as exc:
-        # The transaction has failed, and the statement cannot be prepared anew inside it.
+        # The transaction has failed, and the statement cannot be prepared again inside it.
         transaction.connection.retire()
         raise DatabaseUnavailable from exc
 
 
-async def _may_repeat(
-    pool: Pool, connection: Connection, sql: bytes, exc: psycopg.Error, *, reads: bool
-) -> bool:
+def _may_repeat(connection: Connection, exc: Exception, before: int, *, reads: bool) -> bool:
+    """Whether to run a statement again after an error that it has met so often before."""
+    if isinstance(exc, SendAgain):
+        return True
     if isinstance(exc, STALE_PLAN):
-        pool.forget(sql)
-        return True
-    if isinstance(exc, errors.DeadlockDetected | errors.SerializationFailure):
-        # Immediately it would meet the same statement again.
-        await asyncio.sleep(uniform(*PAUSE))  # noqa: S311 - no secret
-        return True
+        return before < environment.DATABASE_POOL_SIZE  # Each connection has a plan of its own.
+    if before:
+        return False
     if isinstance(exc, errors.QueryCanceled) and connection.was_cancelled:
         return True  # It was another's statement that was to be cancelled.
-    return reads and (connection.closed or repeats_reads(exc))
+    if isinstance(exc, CONFLICTS):
+        return True
+    return reads and (connection.closed or bool((state := state_of(exc)) and state.repeats_reads))
 
 
 def _check_read_only() -> None:
@@ -208,5 +197,5 @@ def _check_read_only() -> None:
 
 def _open_pool() -> Pool:
     if _pool is None:
-        raise RuntimeError("the database pool is closed: use `async with database.connected():`")
+        raise RuntimeError(CLOSED)
     return _pool

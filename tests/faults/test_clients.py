@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from megapolis import environment
-from megapolis.database.pool import PIPELINES
+from megapolis.database.connections import PIPELINES
 from tests.faults.conftest import Report
 from tests.faults.crowd import connected
 from tests.faults.load import Client

@@ -26,7 +26,7 @@ def show(number: int, frame: object) -> None:
     if not (pool := getattr(execute, "_pool", None)):
         return
     aside = getattr(execute, "_aside", None)
-    connections = [*pool._connections, *([aside] if aside and not aside.closed else [])]
+    connections = [*pool._connections, *(aside._connections if aside else [])]
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Who asks does so until there is an answer.
     gc.collect()  # A task whose exception nobody has retrieved is told of when it is collected.
     ctypes.CDLL(None).malloc_trim(0)  # What malloc keeps for later, nobody holds.

@@ -19,6 +19,7 @@ from megapolis import database
 from megapolis.database import execute
 from megapolis.database.connection import connection_parameters
 from megapolis.database.errors import ValueNotStorable
+from megapolis.database.pipeline import State
 
 TABLES: Final = ("stress_a", "stress_b", "stress_c")
 CREATE: Final = b"""
@@ -278,7 +279,7 @@ class Faults:
     async def deallocate(self, _: Any) -> None:
         """Take the plans away, which poolers do."""
         for connection in _connections():
-            if connection.is_usable:
+            if connection.state is State.OPEN:
                 with suppress(psycopg.Error):
                     await connection.command(b"DEALLOCATE ALL")
                 return
@@ -329,7 +330,6 @@ def check_pool() -> None:
     for connection in _connections():
         assert connection.is_idle
         assert not connection.in_flight
-        assert not connection.is_reserved
-        assert not connection.lacks_sync
+        assert connection.state is State.OPEN
     assert not any(pool._waiting.values())
     assert len(pool._connections) <= pool._size

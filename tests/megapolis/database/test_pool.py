@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from megapolis.database import pool as module
+from megapolis.database import connections as module
+from megapolis.database import outages
+from megapolis.database.connections import PIPELINES
 from megapolis.database.errors import Exhausted
-from megapolis.database.pool import BATCH, DEPTH, LIFETIME, PIPELINES, Pool
+from megapolis.database.pipeline import State
+from megapolis.database.pool import LIFETIME, WRITERS, Pool
 from tests.waiting import eventually
 
 WIDGETS, USERS = frozenset({"widgets"}), frozenset({"users"})
@@ -23,22 +26,23 @@ class FakeConnection:
     def __init__(self) -> None:
         self.in_flight: list[None] = []
         self.tables = NO_TABLES
-        self.is_stuck = self.is_reserved = self.is_retired = self.closed = False
+        self.state = State.OPEN
+        self.is_stuck = self.is_read_only = False
         self.is_idle = True
-        self.lacks_sync = self.is_read_only = False
         self.since = self.progress_at = monotonic()
         self.round_trip = 0.0
-        self.promised = 0
         self.moved = 0
-        self.forgotten: list[bytes] = []
         self.on_response: Any = None
 
     @property
-    def is_usable(self) -> bool:
-        return not (self.is_reserved or self.is_retired or self.closed)
+    def closed(self) -> bool:
+        return self.state is State.CLOSED
 
-    def reserve(self, is_reserved: bool) -> None:
-        self.is_reserved = is_reserved
+    def release(self) -> None:
+        if self.state is State.RESERVED and self.is_idle:
+            self.state = State.OPEN
+        else:
+            self.disconnect()
 
     def is_alive(self) -> bool:
         return not self.closed
@@ -49,16 +53,13 @@ class FakeConnection:
     def move_reads(self) -> None:
         self.moved += 1
 
-    def forget(self, sql: bytes) -> None:
-        self.forgotten.append(sql)
-
     def retire(self) -> None:
-        self.is_retired = True
-        if not self.in_flight and not self.is_reserved:
+        self.state = State.RETIRED
+        if not self.in_flight:
             self.disconnect()
 
     def disconnect(self) -> None:
-        self.closed = True
+        self.state = State.CLOSED
         self.on_response(self)
 
     def load(self, waiting: int) -> None:
@@ -78,12 +79,12 @@ class FakeConnection:
 class World:
     """A pool, and the server that it connects to."""
 
-    def __init__(self, *, size: int, timeout: float, depth: int = DEPTH) -> None:
+    def __init__(self, *, size: int, timeout: float) -> None:
         self.made: list[FakeConnection] = []
         self.error: Exception | None = None
         self.attempts = 0
         connect: Any = self.connect
-        self.pool = Pool(connect, size=size, timeout=timeout, depth=depth)
+        self.pool = Pool(connect, size=size, timeout=timeout)
 
     async def connect(self) -> FakeConnection:
         self.attempts += 1
@@ -94,12 +95,18 @@ class World:
         return self.made[-1]
 
 
+@pytest.fixture(autouse=True)
+def no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outages, "_is_away", False)
+    monkeypatch.setattr(outages, "_last_seen", {})
+
+
 @pytest.fixture
 async def worlds() -> AsyncIterator[Any]:
     opened: list[World] = []
 
-    async def open_world(*, size: int = 10, patience: float = 5.0, depth: int = DEPTH) -> World:
-        world = World(size=size, timeout=patience, depth=depth)
+    async def open_world(*, size: int = 10, patience: float = 5.0) -> World:
+        world = World(size=size, timeout=patience)
         opened.append(world)
         world.pool.open()
         await world.pool.filled()
@@ -125,52 +132,14 @@ class TestStatement:
         assert await take(world.pool) is world.made[1]
         assert len(world.made) == PIPELINES
 
-    async def test_that_reads_goes_with_the_reads_of_the_same_moment(self, worlds: Any) -> None:
-        world = await worlds()
-        first: Any = await take(world.pool)
-        first.load(BATCH - 1)
-        first.lacks_sync = True
-
-        assert await take(world.pool) is first
-        assert await world.pool.acquire(NO_TABLES, writes=True) is not first
-        first.load(BATCH)
-        assert await take(world.pool) is not first
-
-    @pytest.mark.parametrize("state", ["is_reserved", "is_retired", "closed"])
-    async def test_goes_to_no_connection_that_is(self, worlds: Any, state: str) -> None:
+    @pytest.mark.parametrize("state", set(State) - {State.OPEN})
+    async def test_goes_to_no_connection_that_is(self, worlds: Any, state: State) -> None:
         world = await worlds()
         for connection in world.made[:3]:
-            setattr(connection, state, True)
+            connection.state = state
         world.made[3].load(7)
 
         assert await take(world.pool) is world.made[3]
-
-    async def test_waits_where_every_connection_is_full(self, worlds: Any) -> None:
-        world = await worlds(size=5)
-        for connection in world.made:
-            connection.load(DEPTH)
-        waiting = asyncio.create_task(take(world.pool))
-        await asyncio.sleep(0)
-
-        world.made[2].respond()
-
-        assert await waiting is world.made[2]
-
-    async def test_has_a_connection_to_itself_where_the_depth_is_one(self, worlds: Any) -> None:
-        world = await worlds(size=1, depth=1)
-        [only] = world.made
-        only.load(1)
-        waiting = {asyncio.create_task(take(world.pool)) for _ in range(5)}
-        await asyncio.sleep(0)
-
-        while waiting:
-            only.respond()
-            done, waiting = await asyncio.wait(
-                waiting, return_when=asyncio.FIRST_COMPLETED, timeout=1
-            )
-            only.load(1)
-            assert len(done) == 1
-        assert only.promised == 0
 
     async def test_never_gets_a_connection_that_a_transaction_reserved_meanwhile(
         self, worlds: Any
@@ -186,13 +155,36 @@ class TestStatement:
 
         world.made[0].respond()
         await asyncio.sleep(0)
-        reserved = await world.pool.reserve()
+        reserved = await world.pool.acquire(writes=True, alone=True)
         await asyncio.sleep(0)
         if waiting.done():
             assert waiting.result() is not reserved
         world.pool.release(reserved)
 
-        assert (await waiting).is_usable
+        assert (await waiting).state is State.OPEN
+
+
+class TestWrite:
+    async def test_goes_to_another_connection_than_reads_if_all_are_as_busy(
+        self, worlds: Any
+    ) -> None:
+        """Or the reads behind it would wait for its commit."""
+        world = await worlds()
+
+        assert await take(world.pool) is world.made[0]
+        assert await world.pool.acquire(writes=True) is world.made[-1]
+
+    async def test_has_further_connections_made_where_none_is_without_statements(
+        self, worlds: Any
+    ) -> None:
+        world = await worlds(size=10)
+        for _ in range(5):
+            for connection in world.made:
+                connection.load(1)
+            assert await world.pool.acquire(writes=True) in world.made
+            await world.pool.filled()
+
+        assert len(world.made) == WRITERS
 
 
 class TestStuckConnection:
@@ -264,7 +256,7 @@ class TestTransaction:
     async def test_has_a_connection_to_itself(self, worlds: Any) -> None:
         world = await worlds(size=2)
 
-        reserved = await world.pool.reserve()
+        reserved = await world.pool.acquire(writes=True, alone=True)
         others = [await take(world.pool) for _ in range(5)]
 
         assert reserved not in others
@@ -277,7 +269,7 @@ class TestTransaction:
         world.made[0].load(9)
         world.made[1].load(4)
 
-        assert await world.pool.reserve() is world.made[1]
+        assert await world.pool.acquire(writes=True, alone=True) is world.made[1]
 
     async def test_gets_a_connection_of_its_own_while_the_others_are_busy(
         self, worlds: Any
@@ -286,23 +278,23 @@ class TestTransaction:
         for connection in world.made:
             connection.load(1)
 
-        assert await world.pool.reserve() is world.made[PIPELINES]
+        assert await world.pool.acquire(writes=True, alone=True) is world.made[PIPELINES]
 
     async def test_leaves_one_connection_to_statements(self, worlds: Any) -> None:
         world = await worlds(size=3, patience=0.05)
         for _ in range(2):
-            await world.pool.reserve()
+            await world.pool.acquire(writes=True, alone=True)
         for connection in world.made:
             connection.load(1)
 
         with pytest.raises(Exhausted):
-            await world.pool.reserve()
+            await world.pool.acquire(writes=True, alone=True)
         assert await take(world.pool) is not None
 
     async def test_may_have_the_only_connection(self, worlds: Any) -> None:
         world = await worlds(size=1)
 
-        reserved = await world.pool.reserve()
+        reserved = await world.pool.acquire(writes=True, alone=True)
         waiting = asyncio.create_task(take(world.pool))
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -314,9 +306,9 @@ class TestTransaction:
         self, worlds: Any
     ) -> None:
         world = await worlds(size=1)
-        reserved = await world.pool.reserve()
-        first = asyncio.create_task(world.pool.reserve())
-        second = asyncio.create_task(world.pool.reserve())
+        reserved = await world.pool.acquire(writes=True, alone=True)
+        first = asyncio.create_task(world.pool.acquire(writes=True, alone=True))
+        second = asyncio.create_task(world.pool.acquire(writes=True, alone=True))
         await asyncio.sleep(0)
 
         world.pool.release(reserved)
@@ -329,8 +321,8 @@ class TestTransaction:
         self, worlds: Any
     ) -> None:
         world = await worlds(size=1)
-        reserved = await world.pool.reserve()
-        waiting = asyncio.create_task(world.pool.reserve())
+        reserved = await world.pool.acquire(writes=True, alone=True)
+        waiting = asyncio.create_task(world.pool.acquire(writes=True, alone=True))
         await asyncio.sleep(0)
 
         world.pool.release(reserved)
@@ -338,14 +330,10 @@ class TestTransaction:
 
         assert await waiting is world.made[1]
 
-    @pytest.mark.parametrize("fault", ["is_retired", "in a transaction"])
-    async def test_that_leaves_a_connection_in_disorder_has_it_closed(
-        self, worlds: Any, fault: str
-    ) -> None:
+    async def test_that_leaves_a_connection_in_disorder_has_it_closed(self, worlds: Any) -> None:
         world = await worlds(size=1)
-        reserved: Any = await world.pool.reserve()
-        reserved.is_retired = fault == "is_retired"
-        reserved.is_idle = fault == "is_retired"
+        reserved: Any = await world.pool.acquire(writes=True, alone=True)
+        reserved.is_idle = False
 
         world.pool.release(reserved)
 
@@ -356,28 +344,22 @@ class TestTransaction:
 class TestWaiting:
     async def test_ends_after_the_timeout(self, worlds: Any) -> None:
         world = await worlds(size=1, patience=0.05)
-        await world.pool.reserve()
+        await world.pool.acquire(writes=True, alone=True)
 
         with pytest.raises(Exhausted):
             await take(world.pool)
         with pytest.raises(Exhausted):
-            await world.pool.reserve()
+            await world.pool.acquire(writes=True, alone=True)
 
-    async def test_is_logged_once_and_so_is_its_end(self, worlds: Any, log: list[str]) -> None:
+    async def test_is_logged_once(self, worlds: Any, log: list[str]) -> None:
         world = await worlds(size=1, patience=0.05)
-        reserved = await world.pool.reserve()
+        await world.pool.acquire(writes=True, alone=True)
         waiting = [asyncio.create_task(take(world.pool)) for _ in range(5)]
         await asyncio.wait(waiting)
+
         assert all(isinstance(task.exception(), Exhausted) for task in waiting)
-
-        later = asyncio.create_task(take(world.pool))
-        await asyncio.sleep(0)
-        world.pool.release(reserved)
-        await later
-
-        busy, free = [line for line in log if "PostgreSQL" in line]
+        [busy] = [line for line in log if "PostgreSQL" in line]
         assert busy.startswith("WARNING All connections to PostgreSQL are busy")
-        assert free.startswith("INFO A connection to PostgreSQL is free again")
 
     async def test_of_many_for_a_locked_table_holds_up_no_others(self, worlds: Any) -> None:
         world = await worlds(size=1, patience=30.0)
@@ -425,9 +407,9 @@ class TestConnecting:
             connection.load(1)
 
         for _ in range(20):
-            assert await world.pool.reserve() in world.made
+            assert await world.pool.acquire(writes=True, alone=True) in world.made
             for connection in world.made:
-                connection.is_reserved = False
+                connection.state = State.OPEN
 
         assert world.attempts <= PIPELINES + 3
 
@@ -498,7 +480,7 @@ class TestConnections:
             connection.load(1)
         await take(world.pool)
 
-        await eventually(lambda: all(connection.is_retired for connection in world.made))
+        await eventually(lambda: all(each.state is State.RETIRED for each in world.made))
         for connection in world.made.copy():
             connection.in_flight = []
             connection.disconnect()
@@ -509,7 +491,7 @@ class TestConnections:
         world = await worlds(size=10)
         for connection in world.made:
             connection.load(1)
-        world.pool.release(await world.pool.reserve())
+        world.pool.release(await world.pool.acquire(writes=True, alone=True))
         world.made[PIPELINES].since -= LIFETIME + 1
         await take(world.pool)
 
@@ -523,35 +505,30 @@ class TestConnections:
             connection.is_read_only = True
 
         assert await take(world.pool) in world.made
-        assert await world.pool.acquire(NO_TABLES, writes=True) is world.made[2]
+        assert await world.pool.acquire(writes=True) is world.made[2]
         assert [connection.closed for connection in world.made[:2]] == [True, True]
         world.made[2].is_read_only = True
         world.made[2].since -= 1
-        reserved = await world.pool.reserve()
+        reserved = await world.pool.acquire(writes=True, alone=True)
         assert reserved is world.made[3]
         world.pool.release(reserved)
 
     async def test_are_no_more_than_allowed(self, worlds: Any) -> None:
         world = await worlds(size=6, patience=0.1)
-        taking = [asyncio.create_task(world.pool.reserve()) for _ in range(20)]
+        taking = [
+            asyncio.create_task(world.pool.acquire(writes=True, alone=True)) for _ in range(20)
+        ]
         await asyncio.wait(taking)
 
         assert len(world.made) == 6
-
-    async def test_forget_a_stale_plan_everywhere(self, worlds: Any) -> None:
-        world = await worlds()
-
-        world.pool.forget(b"SELECT 1")
-
-        assert [connection.forgotten for connection in world.made] == [[b"SELECT 1"]] * PIPELINES
 
 
 class TestClosing:
     async def test_rejects_who_waits_and_lets_what_is_in_flight_end(self, worlds: Any) -> None:
         world = await worlds(size=2)
-        reserved = await world.pool.reserve()
+        reserved = await world.pool.acquire(writes=True, alone=True)
         world.made[0].load(1)
-        waiting = asyncio.create_task(world.pool.reserve())
+        waiting = asyncio.create_task(world.pool.acquire(writes=True, alone=True))
         await asyncio.sleep(0)
 
         await world.pool.close()

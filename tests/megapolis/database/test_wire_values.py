@@ -65,7 +65,7 @@ class TestRows:
     async def test_are_not_kept(self, connection: Connection) -> None:
         await connection.fetch(LENGTH, ["x"])
 
-        assert connection._plans[LENGTH].transformer.pgresult is None
+        assert connection._plans[LENGTH]._transformer.pgresult is None
 
     async def test_are_each_tasks_own(self, connection: Connection) -> None:
         rows = await asyncio.gather(
