@@ -5,13 +5,13 @@ Reading it checks form only. Whoever reads it chooses the key, checks the signat
 `signing_input`, and judges the claims.
 """
 
-import base64
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
 import orjson
+
+from megapolis.encoding import decode_base64url, read_json
 
 MAX_TOKEN_LENGTH = 8 * 1024
 HEADER_FIELDS = frozenset({"alg", "kid", "typ"})
@@ -80,7 +80,7 @@ def parse(token: str) -> Jws:
     parts = token.encode("ascii", "replace").split(b".")
     if len(parts) != 3:
         raise MalformedToken
-    header, claims, signature = map(decode_base64url, parts)
+    header, claims, signature = map(_decode, parts)
     fields = _read_header(header)
     return Jws(
         encoded=token,
@@ -92,44 +92,23 @@ def parse(token: str) -> Jws:
     )
 
 
-def decode_base64url(part: bytes) -> bytes:
-    """Decode canonical, unpadded base64url (RFC 7515, section 2). Raises MalformedToken.
-
-    Python's decoder skips foreign characters, and reads padding, the other alphabet and stray
-    trailing bits; none of these comes back when the result is encoded again.
-    """
-    with suppress(ValueError):
-        data = base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4))
-        if encode_base64url(data) == part:
-            return data
-    raise MalformedToken
-
-
-def encode_base64url(data: bytes) -> bytes:
-    """Encode without padding, as `decode_base64url` demands it."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
-
-
 def read_object(data: bytes) -> dict[str, object]:
-    """Read a JSON object whose members are distinct at every depth. Raises MalformedToken.
+    """Read a JSON object. Raises MalformedToken.
 
-    orjson refuses what is not RFC 8259 (a byte order mark, UTF-16, NaN, infinite numbers, lone
-    surrogates) and what is nested deeper than 1,024 levels, so that the json module after it does
-    not run out of stack. That one shows duplicate members, which orjson does not.
+    orjson rejects infinite numbers and more than 1,024 levels of nesting. `read_json` accepts both.
     """
     with suppress(ValueError):
         orjson.loads(data)
-        value = json.loads(data, object_pairs_hook=_distinct)
+        value = read_json(data)
         if isinstance(value, dict):
             return value
     raise MalformedToken
 
 
-def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError
-    return members
+def _decode(part: bytes) -> bytes:
+    with suppress(ValueError):
+        return decode_base64url(part)
+    raise MalformedToken
 
 
 def _read_header(data: bytes) -> dict[str, str]:

@@ -30,9 +30,10 @@ from accounts.identity import (
     refuse_forbidden,
 )
 from accounts.issuer import StandInIssuer, stand_in_issuer
-from accounts.jose import Jws, MalformedToken, encode_base64url
+from accounts.jose import Jws, MalformedToken
 from accounts.jwks import KeyCache
 from megapolis import environment
+from megapolis.encoding import encode_base64url
 from megapolis.logger import logger
 
 __all__ = [
