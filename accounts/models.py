@@ -174,7 +174,7 @@ class ApiSession(models.Model):
 
 
 class SignInAttempt(models.Model):
-    """An attempt to sign in to the admin that did not succeed, for a while (`accounts.sign_in`)."""
+    """A failed sign-in at the admin, kept for a while (`accounts.admin.sign_in_limit`)."""
 
     client = models.CharField(max_length=64)
     account = models.CharField(max_length=64, help_text="A keyed hash of what was typed as email.")

@@ -5,8 +5,8 @@ from pydantic import TypeAdapter
 
 from accounts import statements, supabase, tokens
 from accounts.assurance import required_level
-from accounts.identity import Identity
 from accounts.schemas import CurrentUser, SessionListResponse, TokenResponse, UserResponse
+from accounts.supabase.identity import Identity
 from megapolis.errors import Conflict, Forbidden, NotFound
 from megapolis.pagination import PageQuery, decode_cursor, encode_cursor, split_page
 
@@ -47,7 +47,7 @@ class SessionNotFound(NotFound):
 async def exchange(*, access_token: str) -> TokenResponse:
     """Sign the owner of a Supabase access token in, creating the user at the first time.
 
-    Raises a `supabase.Refusal`, `EmailTaken`, `UserDeactivated`, `SecondFactorRequired` or
+    Raises a `supabase.Rejection`, `EmailTaken`, `UserDeactivated`, `SecondFactorRequired` or
     `SessionEnded`. One Supabase session is one session here, however often its tokens are
     exchanged.
     """

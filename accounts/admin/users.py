@@ -16,9 +16,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html_join
 
+from accounts.admin.forms import EmailField, UserAddForm, UserWithoutPasswordForm
 from accounts.admin.rights import is_superuser, may_manage
 from accounts.admin.sessions import EVERYWHERE, SessionInline, end, find_users
-from accounts.forms import EmailField, UserAddForm, UserWithoutPasswordForm
 from accounts.models import PROMOTIONS, ApiSession, User
 from megapolis.admin import LISTED, Confirmation, StaffAdmin
 

@@ -33,7 +33,7 @@ class TestDecodeBase64url:
         "text", [b"A", b"AA=", b"AA==", b"AB", b"AAB", b"A A", b"AA\n", b"+/+/", b"A*AA", b"\xff"]
     )
     def test_rejects_what_is_not_canonical(self, text: bytes) -> None:
-        with pytest.raises(ValueError, match="base64|padding"):
+        with pytest.raises(ValueError, match=r"base64|padding"):
             decode_base64url(text)
 
 

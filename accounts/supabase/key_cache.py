@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from jwt import PyJWK
 
-from accounts.identity import SupabaseUnavailable
+from accounts.supabase.identity import SupabaseUnavailable
 from megapolis.logger import logger
 
 REFRESH_AFTER = 5 * 60

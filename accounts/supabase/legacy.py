@@ -10,8 +10,13 @@ import httpx
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from supabase_auth.errors import AuthApiError, AuthError
 
-from accounts.auth_server import TIMEOUT
-from accounts.identity import ForbiddenIdentity, InvalidSupabaseToken, Refusal, SupabaseUnavailable
+from accounts.supabase.auth_client import TIMEOUT
+from accounts.supabase.identity import (
+    ForbiddenIdentity,
+    InvalidSupabaseToken,
+    Rejection,
+    SupabaseUnavailable,
+)
 from megapolis.logger import logger
 
 RETRY_AFTER = 5
@@ -30,12 +35,12 @@ class LegacyTokens:
         self._client: AsyncClient | None = None
 
     async def confirm(self, token: str, *, user_id: UUID) -> None:
-        """Ask whether the token is good, now, and this user's. Raises a Refusal if it is not."""
+        """Ask whether the token is good, now, and this user's. Raises a Rejection if it is not."""
         refusal = await self._ask(token, user_id)
         if refusal is not None:
             raise refusal
 
-    async def _ask(self, token: str, user_id: UUID) -> Refusal | None:
+    async def _ask(self, token: str, user_id: UUID) -> Rejection | None:
         try:
             async with asyncio.timeout(self._timeout):
                 client = await self._open_client()
@@ -56,7 +61,7 @@ class LegacyTokens:
         return self._client
 
 
-def _refusal(error: AuthApiError) -> Refusal:
+def _refusal(error: AuthApiError) -> Rejection:
     """Tell Auth's verdicts on a token, which carry a code, from its troubles with itself or us.
 
     A wrong API key is refused by the gateway before Auth, with 401 and no code.

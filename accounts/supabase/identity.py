@@ -1,6 +1,6 @@
 """Who a Supabase access token is about, and how one is refused.
 
-    Refusal
+    Rejection
     ├── InvalidSupabaseToken   401  not a token, not genuine, or not in force
     ├── ForbiddenIdentity      403  genuine, of a kind that gets no session here
     └── SupabaseUnavailable    503  genuine or not: Supabase is needed to tell, and is away
@@ -31,24 +31,24 @@ CLIENT_METHODS = "oauth_provider/"
 """How the `amr` methods begin by which such a client signed in."""
 
 
-class Refusal(ApiError):
+class Rejection(ApiError):
     """A Supabase access token that is not accepted."""
 
 
-class InvalidSupabaseToken(Refusal, Unauthorized):
+class InvalidSupabaseToken(Rejection, Unauthorized):
     """Not a token of a user of this Supabase project, or no longer one."""
 
     detail = "Invalid Supabase access token"
     error = "invalid_token"
 
 
-class ForbiddenIdentity(Refusal, Forbidden):
+class ForbiddenIdentity(Rejection, Forbidden):
     """An anonymous user, a third-party OAuth client's token for the user, or another role."""
 
     detail = "This kind of Supabase user or token is not accepted"
 
 
-class SupabaseUnavailable(Refusal, ServiceUnavailable):
+class SupabaseUnavailable(Rejection, ServiceUnavailable):
     """Supabase Auth does not answer, and without it the token cannot be checked."""
 
     detail = "Supabase Auth is temporarily unavailable"
@@ -77,7 +77,7 @@ class Identity:
 def read_identity(token: Jws, *, now: float) -> Identity:
     """Judge the claims that every access token of a user has, strictly typed.
 
-    The caller judges `iss`, which decides whose key counts; `refuse_forbidden` says whether such
+    The caller judges `iss`, which decides whose key counts; `reject_forbidden` says whether such
     a user is welcome. `now` is in seconds since 1970. Raises MalformedToken for whatever is
     missing, mistyped, foreign, expired or not yet valid.
     """
@@ -102,7 +102,7 @@ def read_identity(token: Jws, *, now: float) -> Identity:
     )
 
 
-def refuse_forbidden(token: Jws) -> None:
+def reject_forbidden(token: Jws) -> None:
     """Raise ForbiddenIdentity for an anonymous user, a third party's token or a foreign role.
 
     `read_identity` has accepted the token.

@@ -7,7 +7,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AdminUserCreationForm, UsernameField
 from django.core.exceptions import ValidationError
 
-from accounts import sign_in
+from accounts.admin import sign_in_limit
 from accounts.models import EMAIL_MAX_LENGTH, User, normalize_email
 from megapolis.admin.site import TOO_MANY_ATTEMPTS
 
@@ -64,12 +64,12 @@ class SignInForm(AdminAuthenticationForm):
         if not email or not password:
             return super().clean()
         address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
-        if not sign_in.begin_attempt(address=address, email=email):
+        if not sign_in_limit.begin_attempt(address=address, email=email):
             raise ValidationError(
                 "Too many attempts. Please wait a quarter of an hour.",
                 code=TOO_MANY_ATTEMPTS,
-                params={"retry_after": int(sign_in.WINDOW.total_seconds())},
+                params={"retry_after": int(sign_in_limit.WINDOW.total_seconds())},
             )
         cleaned = super().clean()
-        sign_in.forget_attempts(address=address, email=email)
+        sign_in_limit.forget_attempts(address=address, email=email)
         return cleaned

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 from jwt import PyJWK
 
-from accounts.keys import read_key_set
+from accounts.supabase.key_set import read_key_set
 
 TIMEOUT = 3.0
 MAX_RESPONSE_BYTES = 64 * 1024
@@ -42,7 +42,7 @@ def http_client() -> httpx.AsyncClient:
     )
 
 
-class AuthServer:
+class AuthClient:
     """`url` is the project's, without a slash at the end; `http` stays the caller's to close."""
 
     def __init__(self, *, url: str, http: httpx.AsyncClient, timeout: float = TIMEOUT) -> None:

@@ -1,12 +1,8 @@
-"""The verifier of Supabase access tokens.
+"""Verification of Supabase access tokens.
 
-    from accounts import supabase
-
-    identity = await supabase.verify(token)
-
-`verifying()` belongs to the lifespan of the service. A token is read strictly, then its
-claims are judged, then its signature; only then is anything said about its user. The network is
-used for an unknown or aged key, and for legacy HS256 tokens when SUPABASE_JWT_SECRET is not set.
+A token is parsed, then its claims are checked, then its signature. Only then may an error say
+anything about the user. The network is used for an unknown or old key, and for legacy HS256 tokens
+when SUPABASE_JWT_SECRET is not set.
 """
 
 import time
@@ -19,33 +15,19 @@ from jwt import PyJWK
 from jwt.exceptions import InvalidKeyError
 
 from accounts import jose
-from accounts.auth_server import TIMEOUT, AuthServer, http_client
-from accounts.identity import (
-    ForbiddenIdentity,
+from accounts.jose import Jws, MalformedToken
+from accounts.supabase.auth_client import TIMEOUT, AuthClient, http_client
+from accounts.supabase.identity import (
     Identity,
     InvalidSupabaseToken,
-    Refusal,
-    SupabaseUnavailable,
     read_identity,
-    refuse_forbidden,
+    reject_forbidden,
 )
-from accounts.issuer import StandInIssuer, stand_in_issuer
-from accounts.jose import Jws, MalformedToken
-from accounts.jwks import KeyCache
+from accounts.supabase.key_cache import KeyCache
+from accounts.supabase.stand_in import StandInIssuer, stand_in_issuer
 from megapolis import environment
 from megapolis.encoding import encode_base64url
 from megapolis.logger import logger
-
-__all__ = [
-    "ForbiddenIdentity",
-    "Identity",
-    "InvalidSupabaseToken",
-    "Refusal",
-    "SupabaseUnavailable",
-    "SupabaseVerifier",
-    "verify",
-    "verifying",
-]
 
 ALGORITHMS = frozenset({"ES256", "RS256", "EdDSA", "HS256"})
 
@@ -74,28 +56,28 @@ class SupabaseVerifier:
         if allow_unverified and not url:
             raise ImproperlyConfigured("SUPABASE_ALLOW_UNVERIFIED needs SUPABASE_URL")
         self._http = http
-        self._auth = AuthServer(url=url, http=http, timeout=timeout)
-        self._keys = KeyCache(self._auth.signing_keys, monotonic=monotonic)
+        self._client = AuthClient(url=url, http=http, timeout=timeout)
+        self._keys = KeyCache(self._client.signing_keys, monotonic=monotonic)
         self._secret = _secret_key(jwt_secret) if jwt_secret else None
         self._stand_in_keys = stand_in_issuer.keys if stand_in_issuer else {}
         self._legacy = None
         if url and api_key and not (jwt_secret or allow_unverified):
             # It takes 5 MiB, and 0.15 s that no request should wait for.
-            from accounts.legacy import LegacyTokens  # noqa: PLC0415 - see above
+            from accounts.supabase.legacy import LegacyTokens  # noqa: PLC0415 - see above
 
             self._legacy = LegacyTokens(url=url, api_key=api_key, http=http, timeout=timeout)
         self._clock = clock
         self._checks: dict[str, Callable[[Jws], Awaitable[None]]] = {}
         if url:
             check = self._accept_unverified if allow_unverified else self._check_project
-            self._checks[self._auth.issuer] = check
+            self._checks[self._client.issuer] = check
         if stand_in_issuer:
             self._checks[stand_in_issuer.iss] = self._check_stand_in
         if allow_unverified:
             logger.warning("SUPABASE_ALLOW_UNVERIFIED: anyone can sign in as anyone")
 
     async def verify(self, token: str | bytes) -> Identity:
-        """Return whose token it is. Raises a Refusal, and nothing else, whatever the token."""
+        """Return whose token it is. Raises a Rejection, and nothing else, whatever the token."""
         try:
             jws = jose.parse(token if isinstance(token, str) else token.decode("latin-1"))
             identity = read_identity(jws, now=self._clock())
@@ -105,12 +87,12 @@ class SupabaseVerifier:
         if check is None or jws.alg not in ALGORITHMS:
             raise InvalidSupabaseToken
         await check(jws)
-        refuse_forbidden(jws)
+        reject_forbidden(jws)
         return identity
 
     def has_keys(self) -> bool:
         """Whether the project's keys were fetched once, or nobody needs them."""
-        needed = self._checks.get(self._auth.issuer) == self._check_project
+        needed = self._checks.get(self._client.issuer) == self._check_project
         return not needed or self._keys.are_known()
 
     async def aclose(self) -> None:
@@ -128,7 +110,7 @@ class SupabaseVerifier:
 
     async def _ask_auth_server(self, jws: Jws) -> None:
         """Leave the verdict to Supabase Auth, sparing it the tokens that we refuse anyway."""
-        refuse_forbidden(jws)
+        reject_forbidden(jws)
         if self._legacy is None:
             raise InvalidSupabaseToken
         await self._legacy.confirm(jws.encoded, user_id=jws.uuid("sub"))
