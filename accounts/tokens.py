@@ -1,8 +1,8 @@
 """Our own access token: a JSON Web Token (RFC 7519) signed with HS256.
 
-It is read as strictly as it is written: exactly our header and our claims, each of its type, no
-leeway. It says who somebody was when it was issued; whether that still holds, the session row says
-(`accounts.auth`). It names that row by a random key: after a restore another row may have its id.
+Only our exact header and claims are accepted, each of its type, without leeway. Whether the session
+is still valid is in the session row (`accounts.auth`). The token names that row by a random key,
+because another row may have its id after a restore.
 """
 
 import hmac
@@ -30,11 +30,11 @@ CACHE_SIZE: Final = 65_536
 """How many verified tokens are cached: 22 MiB per worker."""
 CLAIMS: Final = frozenset({"sub", "email", "exp", "iat", "iss", "aud", "sid"})
 ID: Final = re.compile(r"[1-9][0-9]{0,18}")
-"""As `str` writes the id of a row. A bigint has 19 digits at most."""
+"""A row id as `str` writes it. A bigint has at most 19 digits."""
 
 
 class InvalidToken(Unauthorized):
-    """Not a token of ours that is in force. It never says why: that would help a forger only."""
+    """Not a valid token of ours. It never says why, because only a forger would profit."""
 
     detail = "Invalid or expired token"
     error = "invalid_token"

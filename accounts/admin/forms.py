@@ -1,4 +1,4 @@
-"""The forms with which staff sign in, and make and change users."""
+"""Forms for staff to sign in, and to add and change users."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ class UserWithoutPasswordForm(UserModelForm):
 
 
 class SignInForm(AdminAuthenticationForm):
-    """Signs staff in. What is wrong is never said, and trying is limited."""
+    """Signs staff in. It never says what is wrong, and attempts are limited."""
 
     username = UsernameField(
         max_length=EMAIL_MAX_LENGTH, widget=forms.TextInput(attrs={"autofocus": True})
@@ -59,7 +59,7 @@ class SignInForm(AdminAuthenticationForm):
     }
 
     def clean(self) -> dict[str, Any]:
-        """Judge email and password, unless it was tried too often."""
+        """Check email and password, unless there were too many attempts."""
         email, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
         if not email or not password:
             return super().clean()

@@ -36,7 +36,7 @@ class SupabaseVerifier:
     """Checks the access tokens of one project, and in development those of the stand-in issuer.
 
     Without `jwt_secret` legacy HS256 tokens go to the Auth server, with `api_key`; without either
-    they are refused. `clock` is in seconds since 1970. Raises ImproperlyConfigured when the
+    they are rejected. `clock` is in seconds since 1970. Raises ImproperlyConfigured when the
     settings contradict each other, or when the secret is a public key.
     """
 
@@ -62,7 +62,7 @@ class SupabaseVerifier:
         self._stand_in_keys = stand_in_issuer.keys if stand_in_issuer else {}
         self._legacy = None
         if url and api_key and not (jwt_secret or allow_unverified):
-            # It takes 5 MiB, and 0.15 s that no request should wait for.
+            # The import takes 5 MiB and 0.15 s, too long for a request.
             from accounts.supabase.legacy import LegacyTokens  # noqa: PLC0415 - see above
 
             self._legacy = LegacyTokens(url=url, api_key=api_key, http=http, timeout=timeout)
@@ -77,7 +77,7 @@ class SupabaseVerifier:
             logger.warning("SUPABASE_ALLOW_UNVERIFIED: anyone can sign in as anyone")
 
     async def verify(self, token: str | bytes) -> Identity:
-        """Return whose token it is. Raises a Rejection, and nothing else, whatever the token."""
+        """Return the identity in the token. Raises only `Rejection`, whatever the token."""
         try:
             jws = jose.parse(token if isinstance(token, str) else token.decode("latin-1"))
             identity = read_identity(jws, now=self._clock())
@@ -91,12 +91,12 @@ class SupabaseVerifier:
         return identity
 
     def has_keys(self) -> bool:
-        """Whether the project's keys were fetched once, or nobody needs them."""
+        """Return whether the project's keys were ever fetched, or are not needed."""
         needed = self._checks.get(self._client.issuer) == self._check_project
         return not needed or self._keys.are_known()
 
     async def aclose(self) -> None:
-        """End what runs in the background, and close the HTTP client."""
+        """Cancel background tasks and close the HTTP client."""
         await self._keys.aclose()
         await self._http.aclose()
 
@@ -109,7 +109,7 @@ class SupabaseVerifier:
             await self._ask_auth_server(jws)
 
     async def _ask_auth_server(self, jws: Jws) -> None:
-        """Leave the verdict to Supabase Auth, sparing it the tokens that we refuse anyway."""
+        """Ask Supabase Auth, unless the token is of a forbidden kind anyway."""
         reject_forbidden(jws)
         if self._legacy is None:
             raise InvalidSupabaseToken
@@ -123,7 +123,7 @@ class SupabaseVerifier:
 
 
 def _check_signature(jws: Jws, key: PyJWK | None) -> None:
-    """Check it with this key, by the algorithm that the key is for. The header has no say."""
+    """Check the signature with the algorithm of the key. The header must name the same one."""
     if key is None or key.algorithm_name != jws.alg:
         raise InvalidSupabaseToken
     if not key.Algorithm.verify(jws.signing_input, key.key, jws.signature):
@@ -131,7 +131,7 @@ def _check_signature(jws: Jws, key: PyJWK | None) -> None:
 
 
 def _secret_key(secret: str) -> PyJWK:
-    """Return the legacy secret as a key. A public key in its place would let anyone sign."""
+    """Return the legacy secret as a key. Rejects a public key: anyone could sign with it."""
     key = PyJWK({"kty": "oct", "k": encode_base64url(secret.encode()).decode()}, "HS256")
     try:
         key.Algorithm.prepare_key(secret)
@@ -144,13 +144,13 @@ _verifier: SupabaseVerifier | None = None
 
 
 def has_keys() -> bool:
-    """Whether the project's keys are known, or not needed. If not, they are asked for."""
+    """Return whether the project's keys are known or not needed. If not, start a fetch."""
     return _verifier is None or _verifier.has_keys()
 
 
 @asynccontextmanager
 async def verifying() -> AsyncIterator[None]:
-    """Have the verifier of this process, as the environment says. It asks nobody anything yet."""
+    """Keep a verifier for this process, configured by the environment. Sends no request yet."""
     global _verifier
     _verifier = SupabaseVerifier(
         url=environment.SUPABASE_URL,
@@ -168,7 +168,7 @@ async def verifying() -> AsyncIterator[None]:
 
 
 async def verify(token: str | bytes) -> Identity:
-    """Return whose Supabase access token it is.
+    """Return the identity in a Supabase access token.
 
     Raises InvalidSupabaseToken, ForbiddenIdentity or SupabaseUnavailable; RuntimeError before
     `verifying()`.
