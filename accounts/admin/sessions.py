@@ -28,7 +28,7 @@ EVERYWHERE = (ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM)
 END = Confirmation(
     verb="End",
     done="ended",
-    consequence="Their tokens are refused from the next request on, and the Supabase sessions "
+    consequence="Their tokens are rejected from the next request on, and the Supabase sessions "
     "behind them get no new ones: the user has to sign in again.",
     dangerous=True,
 )

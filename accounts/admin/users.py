@@ -47,7 +47,7 @@ REACTIVATE = Confirmation(
 END_ALL_SESSIONS = Confirmation(
     verb="End all sessions of",
     done="all sessions ended",
-    consequence="Their tokens are refused from the next request on. They can sign in again.",
+    consequence="Their tokens are rejected from the next request on. They can sign in again.",
     dangerous=True,
 )
 

@@ -48,7 +48,7 @@ class LegacyTokens:
         except AuthApiError as error:
             return _rejection(error)
         except (AuthError, httpx.HTTPError, TimeoutError, ValueError) as error:
-            logger.warning("Supabase Auth gives no verdict ({})", type(error).__name__)
+            logger.warning("Supabase Auth did not check a token ({})", type(error).__name__)
             return SupabaseUnavailable(retry_after=RETRY_AFTER)
         if response is None or response.user.id != str(user_id):
             return InvalidSupabaseToken()
@@ -67,6 +67,6 @@ def _rejection(error: AuthApiError) -> Rejection:
     The gateway in front of Auth rejects a wrong API key with 401 and no code.
     """
     if error.status not in {401, 403} or error.code is None:
-        logger.error("Supabase Auth refuses to give a verdict (status {})", error.status)
+        logger.error("Supabase Auth did not check a token (status {})", error.status)
         return SupabaseUnavailable(retry_after=RETRY_AFTER)
     return ForbiddenIdentity() if error.code == "user_banned" else InvalidSupabaseToken()

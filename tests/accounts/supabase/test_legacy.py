@@ -84,7 +84,7 @@ class TestConfirm:
         error = await refusal(tokens, project.legacy_token(sub=str(USER)))
         assert isinstance(error, SupabaseUnavailable)
         assert error.headers == {"Retry-After": "5"}
-        assert log == ["ERROR Supabase Auth refuses to give a verdict (status 401)\n\n"]
+        assert log == ["ERROR Supabase Auth did not check a token (status 401)\n\n"]
 
     @pytest.mark.parametrize(
         ("status", "body", "kind"),
@@ -129,7 +129,7 @@ class TestConfirm:
         project.mood = "stall"
         error = await refusal(impatient, project.legacy_token(sub=str(USER)))
         assert isinstance(error, SupabaseUnavailable)
-        assert log == ["WARNING Supabase Auth gives no verdict (TimeoutError)\n\n"]
+        assert log == ["WARNING Supabase Auth did not check a token (TimeoutError)\n\n"]
 
     async def test_asks_for_no_more_than_ten_at_once(
         self, tokens: LegacyTokens, impatient: LegacyTokens, project: FakeSupabase
