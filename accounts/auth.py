@@ -1,4 +1,4 @@
-"""Who makes a request: the auth class of every endpoint that does not say `auth=None`."""
+"""Authentication: the auth class of every endpoint without `auth=None`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,9 +23,8 @@ type View[**P, Response] = Callable[Concatenate[HttpRequest, P], Awaitable[Respo
 class JWTAuth(AuthBase):
     """Reads the bearer token (RFC 6750, section 2.1) and finds its session and user.
 
-    One prepared query answers whether the session was revoked or is over, whether the user was
-    deactivated or deleted, and whether the session lacks a second factor that the user needs by
-    now, so that each of these bites on the very next request.
+    One prepared query checks on every request that the session is neither revoked nor expired, that
+    the user is active, and that the session has the second factor that the user needs.
     """
 
     openapi_type: ClassVar[str] = "http"
@@ -35,12 +34,12 @@ class JWTAuth(AuthBase):
     def __init__(self, *, is_concurrent: bool = False) -> None:
         super().__init__()
         self._is_concurrent = is_concurrent
-        markcoroutinefunction(self)  # Ninja asks at every request, and this is answered at once.
+        markcoroutinefunction(self)  # Makes Ninja's check at every request fast.
 
     async def __call__(self, request: HttpRequest) -> CurrentUser | tokens.Claims:
         """Return the user for `request.auth`. Raises `Unauthorized`.
 
-        Of a `concurrent_auth` endpoint it is the claims of the token, which is genuine.
+        For a `concurrent_auth` endpoint it is the claims of the verified token.
         """
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
@@ -53,11 +52,11 @@ _concurrent: Final = JWTAuth(is_concurrent=True)
 
 
 def concurrent_auth[**P, Response](view: View[P, Response]) -> View[P, Response]:
-    """Look the session up while the endpoint reads, which saves a round trip to the database.
+    """Look up the session while the endpoint reads. It saves a round trip to the database.
 
     If the session is not valid, the endpoint's result or error is dropped, and the response is 401.
-    The endpoint must not write (`RuntimeError`), and does not know the user yet: only
-    `current_user_id(request)`. The validation of its parameters comes before the look-up, too.
+    The endpoint must not write (`RuntimeError`). It cannot call `current_user(request)`, only
+    `current_user_id(request)`. Its parameters are validated before the look-up.
     """
 
     @wraps(view)
@@ -73,7 +72,7 @@ def concurrent_auth[**P, Response](view: View[P, Response]) -> View[P, Response]
             await lookup
         except asyncio.CancelledError:
             if not lookup.cancel() and not lookup.cancelled():
-                lookup.exception()  # Or asyncio reports that nobody has looked at it.
+                lookup.exception()  # Or asyncio logs that it was never retrieved.
             raise
         except Exception:
             await lookup
@@ -102,7 +101,7 @@ def current_user(request: HttpRequest) -> CurrentUser:
 
 
 def current_user_id(request: HttpRequest) -> int:
-    """Return the id of the user, which stands in the token, too."""
+    """Return the id of the user. It is in the token too."""
     auth: CurrentUser | tokens.Claims = request.auth  # type: ignore[attr-defined] # Ninja sets it
     return auth.id if isinstance(auth, CurrentUser) else auth.user_id
 

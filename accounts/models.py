@@ -25,9 +25,8 @@ PROMOTIONS = frozenset({"is_staff", "is_superuser"})
 def normalize_email(email: str | None) -> str | None:
     """Return the one spelling under which an address is stored, or None for an empty one.
 
-    Case and Unicode form do not tell people apart: an address differing only in these belongs to
-    the user who has it already. What is too long for an address is returned as it is: nobody has
-    it, and validation rejects it.
+    Addresses that differ only in case or Unicode form are the same. Text that is too long for an
+    address is returned unchanged, and validation rejects it.
     """
     email = (email or "").strip()
     if len(email) > EMAIL_MAX_LENGTH:
@@ -36,7 +35,7 @@ def normalize_email(email: str | None) -> str | None:
 
 
 def parse_email(typed: str) -> str:
-    """Return what somebody typed in the one spelling. Raises ValueError, which says why not."""
+    """Return the normalised email. Raises ValueError with the reason if it is not one."""
     email = normalize_email(typed) or ""
     try:
         validate_email(email)
@@ -113,10 +112,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         return super().get_username() if is_email_shown(self) else str(self)
 
     def save(self, **options: Any) -> None:
-        """Save the user. Whoever becomes staff or a superuser loses the password they had before.
+        """Save the user. A user who becomes staff or a superuser loses their earlier password.
 
-        Others may know it. Without it, the admin sessions that it opened are over, too. A password
-        that is set in the same save is kept.
+        Others may know it, and its admin sessions end with it. A password set in the same save is
+        kept. `QuerySet.update()` does not call this method: do not promote users with it.
         """
         fields = options.get("update_fields")
         if self.pk and (fields is None or PROMOTIONS.intersection(fields)):
@@ -174,7 +173,7 @@ class ApiSession(models.Model):
 
 
 class SignInAttempt(models.Model):
-    """An attempt to sign in to the admin that did not succeed, for a while (`accounts.sign_in`)."""
+    """A failed sign-in at the admin, kept for a while (`accounts.admin.sign_in_limit`)."""
 
     client = models.CharField(max_length=64)
     account = models.CharField(max_length=64, help_text="A keyed hash of what was typed as email.")

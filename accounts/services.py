@@ -5,8 +5,8 @@ from pydantic import TypeAdapter
 
 from accounts import statements, supabase, tokens
 from accounts.assurance import required_level
-from accounts.identity import Identity
 from accounts.schemas import CurrentUser, SessionListResponse, TokenResponse, UserResponse
+from accounts.supabase.identity import Identity
 from megapolis.errors import Conflict, Forbidden, NotFound
 from megapolis.pagination import PageQuery, decode_cursor, encode_cursor, split_page
 
@@ -15,7 +15,7 @@ _SESSIONS = "sessions"
 
 
 class EmailTaken(Conflict):
-    """Another user has this email. Who holds an address is not for a stranger to take over."""
+    """Another user has this email. An account is never taken over by email address."""
 
     detail = "The email belongs to another user"
 
@@ -33,7 +33,7 @@ class SecondFactorRequired(Forbidden):
 
 
 class SessionEnded(tokens.InvalidToken):
-    """The Supabase session was signed out here, and stays so: sign in to Supabase again."""
+    """The session was ended here. The user must sign in to Supabase again."""
 
     detail = "The session has ended"
 
@@ -47,7 +47,7 @@ class SessionNotFound(NotFound):
 async def exchange(*, access_token: str) -> TokenResponse:
     """Sign the owner of a Supabase access token in, creating the user at the first time.
 
-    Raises a `supabase.Refusal`, `EmailTaken`, `UserDeactivated`, `SecondFactorRequired` or
+    Raises a `supabase.Rejection`, `EmailTaken`, `UserDeactivated`, `SecondFactorRequired` or
     `SessionEnded`. One Supabase session is one session here, however often its tokens are
     exchanged.
     """
@@ -95,7 +95,7 @@ async def list_sessions(*, user: CurrentUser, query: PageQuery) -> SessionListRe
 
 
 async def end_session(*, user: CurrentUser, session_id: int) -> None:
-    """End one session of the user, or raise `SessionNotFound`. Its token is refused from now on."""
+    """End one session of the user, or raise `SessionNotFound`. Its token is rejected then."""
     ended = await statements.revoke_session.one_or_none(id=session_id, user_id=user.id)
     if ended is None:
         raise SessionNotFound
@@ -130,8 +130,8 @@ async def _require_level(identity: Identity, *, is_staff: bool) -> None:
 async def _put_user(identity: Identity) -> statements.ExchangedUser:
     """Create or refresh the user of an identity, or raise `EmailTaken`.
 
-    Of two first sign-ins of one person at once, PostgreSQL may let the later one fail on the email
-    instead of the identity. The second attempt finds the row of the first.
+    If a user signs in for the first time twice concurrently, the later insert may fail on the email
+    instead of the identity. The second attempt then finds the row of the first.
     """
     try:
         return await statements.put_user.one(supabase_id=identity.supabase_id, email=identity.email)

@@ -1,6 +1,6 @@
-"""Staff at the API: what they may do with what belongs to others, and the log of what they did.
+"""Staff at the API: their permissions on rows of other users, and the log of their changes.
 
-Both are the admin's own: Django's permissions, and the log entries that `/admin/` lists.
+Both are Django's: its permissions, and the log entries that `/admin/` lists.
 """
 
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -20,7 +20,7 @@ from megapolis import database
 from megapolis.statements import Insert, Param
 
 OBJECT_REPR_MAX_LENGTH = 200
-"""The length of the column, to which Django's own entries are cut, too."""
+"""The length of the column. Django cuts its own entries to it too."""
 
 
 class WrittenLogEntry(BaseModel):
@@ -50,7 +50,7 @@ def holds_permission(verb: str, model: type[Model]) -> Q:
 def transaction_of_staff(user: CurrentUser) -> AbstractAsyncContextManager[None]:
     """Return a transaction for staff, in which a change and its log entry are written.
 
-    Others change only what is theirs, in one statement, which needs none.
+    Other users change only their own rows, with one statement and without a transaction.
     """
     return database.transaction() if user.is_staff else nullcontext()
 

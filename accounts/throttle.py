@@ -14,13 +14,13 @@ from django.http import HttpRequest
 from ninja.throttling import BaseThrottle
 
 UNKNOWN = "unknown"
-"""The one client that all are whose address is none, for it may be anything, and of any length."""
+"""All requests without a valid address share this bucket."""
 ADDRESSES = 10_000
-"""How many addresses are remembered; the one unseen for the longest is forgotten first."""
+"""How many addresses are kept. The least recently seen one is dropped first."""
 
 
 class AddressThrottle(BaseThrottle):
-    """A token bucket for each address: a minute's worth at once, then one every so often.
+    """A token bucket per address, which holds the requests of one minute.
 
     The address is that of the connection, or what a proxy in TRUSTED_PROXIES says. `per_minute` 0
     switches the limit off. `clock` is in seconds and never goes back.
@@ -49,7 +49,7 @@ class AddressThrottle(BaseThrottle):
         return allowed
 
     def wait(self) -> int:
-        """Return the seconds until the request that was just refused would be allowed."""
+        """Return the seconds until the request that was just rejected would be allowed."""
         return max(1, math.ceil(self._wait))
 
 

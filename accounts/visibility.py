@@ -1,7 +1,7 @@
-"""Which emails are shown to whom: to staff in the admin, those of users whom they may view.
+"""Which emails the admin shows: staff see the emails of users whom they may view.
 
-`User.__str__` asks here, so it holds wherever the admin writes a user out: in lists, options,
-forms, logs and histories, of every feature. Outside of the admin nobody is asked.
+`User.__str__` uses this, so it applies to lists, options, forms, logs and histories of every
+feature. Outside the admin every email is shown.
 """
 
 from contextvars import ContextVar
@@ -19,7 +19,7 @@ _request: ContextVar[Any] = ContextVar("request", default=None)
 
 
 def is_email_shown(user: AbstractBaseUser | None = None) -> bool:
-    """Return whether the email of a user, or of any user, is shown to who looks at the admin."""
+    """Return whether the admin shows the signed-in staff a user's email, or all users' emails."""
     request = _request.get()
     if request is None or (user is not None and request.user.pk == user.pk):
         return True
@@ -28,7 +28,7 @@ def is_email_shown(user: AbstractBaseUser | None = None) -> bool:
 
 @async_only_middleware
 def viewer(get_response: AsyncView) -> AsyncView:
-    """Remember who looks at the admin, for as long as a page is made."""
+    """Keep the request of an admin page in a context variable while it is handled."""
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
         token = _request.set(request)

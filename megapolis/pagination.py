@@ -3,13 +3,13 @@
 https://www.postgresql.org/docs/current/queries-limit.html says why an offset does not.
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import orjson
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from megapolis.encoding import decode_base64url, encode_base64url
 from megapolis.environment import limits
 from megapolis.errors import UnprocessableContent
 from megapolis.fields import Digits
@@ -35,18 +35,17 @@ class InvalidCursor(UnprocessableContent):
 
 def encode_cursor(key: tuple[Any, ...], *, context: str) -> str:
     """Return the cursor behind the row with this sort key. `context` names order and filters."""
-    return urlsafe_b64encode(orjson.dumps([context, *key])).rstrip(b"=").decode()
+    return encode_base64url(orjson.dumps([context, *key])).decode()
 
 
 def decode_cursor[Key: tuple[Any, ...]](cursor: str, *, context: str, key: TypeAdapter[Key]) -> Key:
     """Return the sort key in the cursor; `InvalidCursor` unless it is exactly of this kind."""
     try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        _, *values = orjson.loads(urlsafe_b64decode(padded))
+        _, *values = orjson.loads(decode_base64url(cursor.encode("ascii")))
         decoded = key.validate_python(tuple(values), strict=True)
     except (ValueError, TypeError, ValidationError):
         raise InvalidCursor from None
-    # Base64 can be written in more than one way, of which `encode_cursor` writes one.
+    # JSON can be written in more than one way; `encode_cursor` writes one of them.
     if encode_cursor(decoded, context=context) != cursor:
         raise InvalidCursor
     return decoded

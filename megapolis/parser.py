@@ -1,20 +1,18 @@
 """What a request may hold: every endpoint reads it as strictly as RFC 8259 and OpenAPI write it."""
 
-import json
 import re
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, NoReturn
+from typing import Any
 
 from django.http import HttpRequest
 from ninja.errors import ValidationError
 from ninja.parser import Parser
 
-from megapolis.errors import ApiError, BadRequest, UnprocessableContent, UnsupportedMediaType
+from megapolis.encoding import LoneSurrogate, MalformedJSON, read_json
+from megapolis.errors import BadRequest, UnprocessableContent, UnsupportedMediaType
 
 UTF_8 = ("utf-8", "utf8")
-MAX_FIELDS = 1000
-"""In one object, as Django allows in one query or form: each could be an error to report."""
 MAX_VALUES = 20_000
 """In one body. Each takes up to 2 µs to read, in which no other request is served."""
 STRINGS = re.compile(rb'"(?:[^"\\]++|(?:\\.)++)*+"?', re.DOTALL)
@@ -22,7 +20,7 @@ STRINGS = re.compile(rb'"(?:[^"\\]++|(?:\\.)++)*+"?', re.DOTALL)
 
 
 class StrictJSONParser(Parser):
-    """Reads JSON as RFC 8259 writes it: UTF-8, no NaN, no name twice, nothing that is no text."""
+    """Reads a JSON body with `read_json`."""
 
     def parse_body(self, request: HttpRequest) -> Any:
         """Return the parsed body, or raise the `ApiError` that says what is wrong with it."""
@@ -31,19 +29,15 @@ class StrictJSONParser(Parser):
             raise UnsupportedMediaType
         if request.META.get("HTTP_CONTENT_ENCODING"):
             raise UnsupportedMediaType("The body must not be compressed")
+        body = request.body
+        if len(body) > MAX_VALUES:
+            _bound(body)
         try:
-            body = request.body
-            if len(body) > MAX_VALUES:
-                _bound(body)
-            text = body.decode()
-            data = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
-            if "\\u" in text:
-                _refuse_lone_surrogates(data)
-        except ApiError:
-            raise
-        except (ValueError, RecursionError):
-            raise BadRequest("The body is not valid JSON") from None
-        return data
+            return read_json(body)
+        except LoneSurrogate as error:
+            raise UnprocessableContent(f"The body {error}") from None
+        except MalformedJSON as error:
+            raise BadRequest(f"The body {error}") from None
 
 
 def strict_query(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,32 +76,3 @@ def _bound(body: bytes) -> None:
 def _count(json_text: bytes) -> int:
     """Return the number of commas and opening brackets: that of the values, or a little more."""
     return sum(map(json_text.count, (b",", b"[", b"{")))
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > MAX_FIELDS:
-        raise BadRequest(f"The body has more than {MAX_FIELDS} names in one object")
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise BadRequest("The body has a name twice in one object")
-    return result
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise BadRequest(f"The body is not valid JSON: {name} is no number")
-
-
-def _refuse_lone_surrogates(data: Any) -> None:
-    """Look at each text. To write JSON again would find them, too, but long numbers take time."""
-    pending = [data]
-    try:
-        while pending:
-            value = pending.pop()
-            if isinstance(value, str):
-                value.encode()
-            elif isinstance(value, list):
-                pending += value
-            elif isinstance(value, dict):
-                pending += [*value.keys(), *value.values()]
-    except UnicodeEncodeError:
-        raise UnprocessableContent("The body has a lone surrogate, which is no text") from None

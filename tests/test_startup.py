@@ -10,7 +10,7 @@ import httpx
 import pytest
 from uvicorn.config import STARTUP_FAILURE
 
-from accounts import issuer
+from accounts.supabase import stand_in
 from megapolis import environment
 from tests.fakes import FakeSupabase
 from tests.processes import (
@@ -167,7 +167,7 @@ class TestProduction:
         assert not packages_loaded() & NEVER_USED
 
     def test_refuses_the_stand_in_issuer(self, service: Service) -> None:
-        token = issuer.StandInIssuer(environment.BASE_DIR / ".keys").token("ada@example.com")
+        token = stand_in.StandInIssuer(environment.BASE_DIR / ".keys").token("ada@example.com")
         response = service.post_token(token, Host="api.example.com")
 
         assert response.status_code == 401

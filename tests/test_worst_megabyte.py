@@ -21,8 +21,9 @@ from pydantic import TypeAdapter
 import accounts
 import megapolis
 import widgets
-from accounts import jose, sign_in, tokens
-from accounts.forms import EmailField, SignInForm
+from accounts import jose, tokens
+from accounts.admin import sign_in_limit
+from accounts.admin.forms import EmailField, SignInForm
 from accounts.models import User, normalize_email, parse_email
 from accounts.schemas import TokenRequest
 from accounts.throttle import client_network
@@ -214,7 +215,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "the sign-in form": lambda text: SignInForm(None, {"username": text, "password": text})[
         "username"
     ].field.clean(text),
-    "the account of an attempt": sign_in._account,
+    "the account of an attempt": sign_in_limit._account,
     "a user's fields": lambda text: User(email=text).clean(),
     "a request id": _is_plain,
     "a client's address": client_network,

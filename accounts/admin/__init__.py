@@ -2,10 +2,10 @@
 
 from django.contrib import admin
 
+from accounts.admin.forms import SignInForm
 from accounts.admin.groups import GroupAdmin
 from accounts.admin.sessions import ApiSessionAdmin
 from accounts.admin.users import UserAdmin
-from accounts.forms import SignInForm
 
 __all__ = ["ApiSessionAdmin", "GroupAdmin", "UserAdmin"]
 

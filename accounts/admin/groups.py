@@ -16,7 +16,7 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class GroupAdmin(StaffAdmin, DjangoGroupAdmin):
-    """To change a group is to give rights, even to oneself: superusers do, others may look."""
+    """Only superusers change groups, because a group grants rights. Others may view them."""
 
     ordering = ("name",)
     search_fields = ("name",)

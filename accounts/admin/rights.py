@@ -1,4 +1,4 @@
-"""Who may do what to whom: staff look after users, and only superusers after staff."""
+"""Rights in the admin: staff manage users, and only superusers manage staff."""
 
 from django.http import HttpRequest
 
@@ -6,12 +6,12 @@ from accounts.models import User
 
 
 def is_superuser(request: HttpRequest) -> bool:
-    """Whether a superuser asks, who alone gives rights."""
+    """Return whether the user is a superuser. Only superusers grant permissions."""
     return bool(getattr(request.user, "is_superuser", False))
 
 
 def may_manage(request: HttpRequest, user: User | None) -> bool:
-    """Whether whoever asks may act on the user, and on what is his, if he has the permission."""
+    """Return whether a user with the permission may act on this user and their rows."""
     if is_superuser(request) or user is None:
         return True
     return not (user.is_staff or user.is_superuser)

@@ -1,4 +1,4 @@
-"""Where users are signed in."""
+"""The admin pages of API sessions."""
 
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -28,14 +28,14 @@ EVERYWHERE = (ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM)
 END = Confirmation(
     verb="End",
     done="ended",
-    consequence="Their tokens are refused from the next request on, and the Supabase sessions "
+    consequence="Their tokens are rejected from the next request on, and the Supabase sessions "
     "behind them get no new ones: the user has to sign in again.",
     dangerous=True,
 )
 
 
 def end(sessions: QuerySet[ApiSession]) -> None:
-    """End those that have not ended yet."""
+    """End the sessions that have not ended yet."""
     sessions.filter(revoked_at=None).update(revoked_at=Now())
 
 
@@ -49,7 +49,7 @@ def state_of(session: ApiSession) -> str:
 
 
 class StateFilter(admin.SimpleListFilter):
-    """Which sessions are good."""
+    """Filters sessions by state."""
 
     title = "state"
     parameter_name = "state"
@@ -80,7 +80,7 @@ class ReadOnly:
 
 @admin.register(ApiSession)
 class ApiSessionAdmin(ReadOnly, StaffAdmin):
-    """Sessions, to be looked at and ended."""
+    """Sessions can be viewed and ended."""
 
     list_display = ("__str__", "user", "state", "created_at", "last_seen_at", "expires_at")
     list_select_related = ("user",)
@@ -100,7 +100,7 @@ class ApiSessionAdmin(ReadOnly, StaffAdmin):
         return state_of(session)
 
     def has_end_permission(self, request: HttpRequest) -> bool:
-        """Whether whoever asks may end sessions."""
+        """Return whether the signed-in user may end sessions."""
         return request.user.has_perm("accounts.change_apisession")
 
     def may_act_on(self, request: HttpRequest, row: Any) -> bool:
@@ -109,7 +109,7 @@ class ApiSessionAdmin(ReadOnly, StaffAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find the users first, of whom an index knows the sessions."""
+        """Look up the users first: the sessions of a user are indexed."""
         return queryset.filter(user__in=find_users(User.objects.all(), search_term)), False
 
     @admin.action(description="End sessions", permissions=["end"], location=EVERYWHERE)
@@ -149,7 +149,7 @@ class SessionInline(ReadOnly, Inline):
 def find_users(users: QuerySet[User], term: str) -> QuerySet[User]:
     """Search by what an index finds: the beginning of an email, or a whole Supabase id.
 
-    Whoever is shown no emails finds nobody by them: what is found would tell the email.
+    Staff who may not see emails cannot search by them: a match would reveal the email.
     """
     try:
         return users.filter(supabase_id=UUID(term.strip()))

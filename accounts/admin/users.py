@@ -1,4 +1,4 @@
-"""Users, and who may do what to them."""
+"""The admin pages of users."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,9 +16,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html_join
 
+from accounts.admin.forms import EmailField, UserAddForm, UserWithoutPasswordForm
 from accounts.admin.rights import is_superuser, may_manage
 from accounts.admin.sessions import EVERYWHERE, SessionInline, end, find_users
-from accounts.forms import EmailField, UserAddForm, UserWithoutPasswordForm
 from accounts.models import PROMOTIONS, ApiSession, User
 from megapolis.admin import LISTED, Confirmation, StaffAdmin
 
@@ -47,14 +47,14 @@ REACTIVATE = Confirmation(
 END_ALL_SESSIONS = Confirmation(
     verb="End all sessions of",
     done="all sessions ended",
-    consequence="Their tokens are refused from the next request on. They can sign in again.",
+    consequence="Their tokens are rejected from the next request on. They can sign in again.",
     dangerous=True,
 )
 
 
 @admin.register(User)
 class UserAdmin(StaffAdmin, BaseUserAdmin):
-    """Staff look after users; only superusers look after staff, and nobody after himself."""
+    """Staff manage users. Only superusers manage staff. Nobody manages themselves."""
 
     glance = "Sign-ups"
     list_display = ("name", "is_active", "is_staff", "created", "last_seen_at")
@@ -76,7 +76,7 @@ class UserAdmin(StaffAdmin, BaseUserAdmin):
 
     @admin.display(description="user", ordering="email")
     def name(self, user: User) -> str:
-        """Not everybody has an email."""
+        """Return the email, or `user <id>` if there is none."""
         return str(user)
 
     @admin.display(description="created", ordering="id")
@@ -104,7 +104,7 @@ class UserAdmin(StaffAdmin, BaseUserAdmin):
         return super().get_form(request, obj, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
-        """Passwords are seen by superusers alone, as far as anything of them is."""
+        """Show password fields to superusers only."""
         fieldsets = super().get_fieldsets(request, obj)
         if is_superuser(request):
             return fieldsets
@@ -114,7 +114,7 @@ class UserAdmin(StaffAdmin, BaseUserAdmin):
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        """Rights are given by superusers, and the email of a Supabase user by Supabase."""
+        """Only superusers set rights. The email of a Supabase user comes from Supabase."""
         rights = () if is_superuser(request) else RIGHTS
         email = ("email",) if obj and obj.supabase_id else ()
         return (*self.readonly_fields, *rights, *email)
@@ -132,13 +132,13 @@ class UserAdmin(StaffAdmin, BaseUserAdmin):
         id: str,  # noqa: A002 - Django's name
         form_url: str = "",
     ) -> HttpResponse:
-        """Refuse everybody but superusers: who sets the password of a user can be that user."""
+        """Only superusers may: with the password one can sign in as the user."""
         if not is_superuser(request):
             raise PermissionDenied
         return super().user_change_password(request, id, form_url)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
-        """Say what a promotion has taken away."""
+        """Warn when a promotion has removed the password."""
         super().save_model(request, obj, form, change)
         changed = change and obj.is_staff and PROMOTIONS.intersection(form.changed_data)
         if changed and not obj.has_usable_password():
@@ -155,7 +155,7 @@ class UserAdmin(StaffAdmin, BaseUserAdmin):
     def get_deleted_objects(
         self, objs: Sequence[User] | QuerySet[User], request: HttpRequest
     ) -> tuple[list[str], dict[str, Any], set[str], list[str]]:
-        """Count what goes with a user instead of loading it. Who stands in the log has to stay."""
+        """Count the related rows, not load them. Users with log entries cannot be deleted."""
         (user,) = objs
         counts: dict[str, Any] = {"users": 1}
         lacking, protected = set(), []

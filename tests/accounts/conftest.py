@@ -19,7 +19,7 @@ SESSIONS = "SELECT supabase_session_id::text FROM accounts_apisession ORDER BY i
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """The client that asks the project."""
-    from accounts.auth_server import http_client
+    from accounts.supabase.auth_client import http_client
 
     async with http_client() as http:
         yield http
@@ -50,8 +50,8 @@ def fake(clock: Any) -> Iterator[FakeSupabase]:
 @pytest.fixture
 async def make_verifier(fake: FakeSupabase, clock: Any) -> AsyncIterator[Any]:
     """`make_verifier(api_key=...)` returns a verifier of the fake project."""
-    from accounts.auth_server import http_client
     from accounts.supabase import SupabaseVerifier
+    from accounts.supabase.auth_client import http_client
 
     verifiers: list[SupabaseVerifier] = []
 

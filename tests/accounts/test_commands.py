@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from django.core.management import CommandError
 
-from accounts import issuer
+from accounts.supabase import stand_in
 from megapolis import environment
 from tests import factories
 from tests.accounts.conftest import Exchange, rows
@@ -219,7 +219,7 @@ class TestSupabaseToken:
     async def test_of_development_is_refused_by_the_exchange_elsewhere(
         self, exchange: Exchange, queries: list[bytes], tmp_path: Any
     ) -> None:
-        token = issuer.StandInIssuer(tmp_path).token("ada@example.com")
+        token = stand_in.StandInIssuer(tmp_path).token("ada@example.com")
 
         assert (await exchange(token)).status_code == 401
         assert queries == []

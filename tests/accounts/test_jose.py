@@ -11,8 +11,6 @@ from accounts.jose import (
     MAX_TOKEN_LENGTH,
     Jws,
     MalformedToken,
-    decode_base64url,
-    encode_base64url,
     parse,
     read_object,
 )
@@ -125,29 +123,6 @@ class TestClaims:
     def test_are_no_uuid_in_another_spelling(self, text: str) -> None:
         with pytest.raises(MalformedToken) as caught:
             jws(claim=text).uuid("claim")
-        assert caught.value.__context__ is None
-
-
-class TestDecodeBase64url:
-    @given(st.binary())
-    def test_reads_what_encoding_writes(self, data: bytes) -> None:
-        assert decode_base64url(encode_base64url(data)) == data
-
-    @given(st.binary(max_size=12))
-    def test_reads_no_other_spelling(self, text: bytes) -> None:
-        with suppress(MalformedToken):
-            assert encode_base64url(decode_base64url(text)) == text
-
-    @pytest.mark.parametrize("text", [b"", b"AA", b"AAA", b"AAAA", b"AAAX", b"-_-_", b"AAA9"])
-    def test_reads_and_writes_canonical_text(self, text: bytes) -> None:
-        assert encode_base64url(decode_base64url(text)) == text
-
-    @pytest.mark.parametrize(
-        "text", [b"A", b"AA=", b"AA==", b"AB", b"AAB", b"A A", b"AA\n", b"+/+/", b"A*AA", b"\xff"]
-    )
-    def test_refuses_what_is_not_canonical(self, text: bytes) -> None:
-        with pytest.raises(MalformedToken) as caught:
-            decode_base64url(text)
         assert caught.value.__context__ is None
 
 

@@ -1,5 +1,6 @@
 """JWT_SECRET_KEY is replaced, and the old one stands in JWT_SECRET_KEY_FALLBACKS for a while."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 import httpx
@@ -20,8 +21,8 @@ def use_keys(monkeypatch: pytest.MonkeyPatch) -> UseKeys:
     """`use_keys(NEW, OLD)` is a restart with this key and these fallbacks."""
 
     def use(*secrets: str) -> None:
-        monkeypatch.setattr(tokens, "_keys", tokens.load_keys(*secrets))
-        monkeypatch.setattr(tokens, "_verified", {})
+        monkeypatch.setattr(tokens, "_secrets", [secret.encode() for secret in secrets])
+        monkeypatch.setattr(tokens, "_verified", OrderedDict())
 
     return use
 

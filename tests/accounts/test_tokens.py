@@ -1,9 +1,10 @@
 """Our own token, by the function that reads it. `test_auth` sends the same over HTTP."""
 
 import json
-from collections import Counter
+import tracemalloc
+from collections import Counter, OrderedDict
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import example, given
@@ -17,13 +18,14 @@ from tests.accounts.forgeries import FORGERIES, Forgery, bit_flips, claims, sign
 
 KEY = UUID("2f1b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
 NOW = 1_800_000_000
+EXPIRY = tokens.expiry()
 MOMENT = datetime.fromtimestamp(NOW, UTC)
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test is answered by what another one read."""
-    monkeypatch.setattr(tokens, "_verified", {})
+def empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees a token that another one read."""
+    monkeypatch.setattr(tokens, "_verified", OrderedDict())
 
 
 @pytest.fixture
@@ -105,18 +107,42 @@ class TestRead:
 
         assert tokens.read(token) is found
 
-    def test_remembers_a_bounded_number_of_tokens(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tokens, "REMEMBERED", 2)
-        issued = [signed(claims(user_id=number, session_key=KEY)) for number in (1, 2, 3)]
-
-        for token in issued:
-            tokens.read(token)
-
-        assert list(tokens._verified) == issued[1:]
-
-    def test_refuses_a_token_that_it_remembers_once_it_is_over(
+    def test_caches_a_bounded_number_of_tokens_and_drops_the_oldest(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(tokens, "CACHE_SIZE", 2)
+        found = [
+            tokens.read(signed(claims(user_id=number, session_key=KEY))) for number in (1, 2, 3)
+        ]
+
+        assert list(tokens._verified.values()) == found[1:]
+
+    def test_caches_65_536_tokens_in_at_most_32_mib(self) -> None:
+        sample = 2_048
+        long = "a" * 240 + "@example.com"
+        issued = [
+            tokens.issue(user_id=2**62 + n, email=long, session_key=uuid4(), expires_at=EXPIRY)
+            for n in range(sample)
+        ]
+        tracemalloc.start()
+        try:
+            for token in issued:
+                tokens.read(token)
+            size, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert tokens.CACHE_SIZE == 65_536
+        assert size / sample * tokens.CACHE_SIZE < 32 * 2**20
+
+    def test_caches_nothing_of_a_rejected_token(self) -> None:
+        for forgery in FORGERIES:
+            with pytest.raises(tokens.InvalidToken):
+                tokens.read(forgery.token(claims(user_id=7, session_key=KEY)))
+
+        assert not tokens._verified
+
+    def test_rejects_a_cached_token_after_its_expiry(self, monkeypatch: pytest.MonkeyPatch) -> None:
         token = signed(claims(user_id=7, session_key=KEY))
         expires_at = tokens.read(token).expires_at
 
@@ -148,7 +174,7 @@ class TestRead:
         assert tokens.read(timed()).session_key == str(KEY)
 
     @pytest.mark.parametrize("forgery", FORGERIES, ids=lambda forgery: forgery.name)
-    def test_refuses_whatever_is_forged(self, forgery: Forgery) -> None:
+    def test_rejects_whatever_is_forged(self, forgery: Forgery) -> None:
         token = forgery.token(claims(user_id=7, session_key=KEY))
         with pytest.raises(tokens.InvalidToken) as caught:
             tokens.read(token)
@@ -159,12 +185,12 @@ class TestRead:
         assert error.__suppress_context__
         assert traces(token, repr(error), repr(error.__context__), vars(error)) == []
 
-    def test_refuses_a_hundred_and_fifty_forgeries_and_more(self) -> None:
+    def test_rejects_a_hundred_and_fifty_forgeries_and_more(self) -> None:
         names = Counter(forgery.name for forgery in FORGERIES)
         assert len(names) >= 150
         assert [name for name, count in names.items() if count > 1] == []
 
-    def test_refuses_every_token_of_which_one_bit_is_flipped(self) -> None:
+    def test_rejects_every_token_of_which_one_bit_is_flipped(self) -> None:
         good = signed(claims(user_id=7, session_key=KEY))
         assert tokens.read(good).user_id == 7
         accepted = []
@@ -179,6 +205,6 @@ class TestRead:
     @given(st.text() | st.text(st.sampled_from('eyJ.A-_=0{}" ')))
     @example("")
     @example("\ud800.\ud800.\ud800")
-    def test_refuses_any_text_without_another_exception(self, text: str) -> None:
+    def test_rejects_any_text_without_another_exception(self, text: str) -> None:
         with pytest.raises(tokens.InvalidToken):
             tokens.read(text)

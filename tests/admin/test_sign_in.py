@@ -9,8 +9,8 @@ import pytest
 from django.core.management import call_command
 from django.db.models import F
 
+from accounts.admin.sign_in_limit import PER_ACCOUNT, PER_CLIENT, WINDOW
 from accounts.models import SignInAttempt, User
-from accounts.sign_in import PER_ACCOUNT, PER_CLIENT, WINDOW
 from tests.admin.conftest import PASSWORD, MakeStaff, SignIn, Staff, orm
 
 WRONG = "Please enter the correct email and password for a staff account."
@@ -142,21 +142,21 @@ class TestTheLimit:
         assert (await visitor.sign_in("ada@example.com")).url.path == "/admin/"
 
     async def test_holds_for_one_client_that_tries_many_accounts(self, visitor: Staff) -> None:
-        from accounts import sign_in
+        from accounts.admin import sign_in_limit
 
         def spray() -> list[bool]:
             return [
-                sign_in.begin_attempt(address="192.0.2.1", email=f"{number}@example.com")
+                sign_in_limit.begin_attempt(address="192.0.2.1", email=f"{number}@example.com")
                 for number in range(PER_CLIENT + 1)
             ]
 
         assert await orm(spray) == [True] * PER_CLIENT + [False]
 
     async def test_holds_for_many_attempts_at_once(self, door: None) -> None:
-        from accounts import sign_in
+        from accounts.admin import sign_in_limit
 
         def attempt() -> bool:
-            return sign_in.begin_attempt(address="192.0.2.1", email="ada@example.com")
+            return sign_in_limit.begin_attempt(address="192.0.2.1", email="ada@example.com")
 
         passed = await asyncio.gather(*[orm(attempt) for _ in range(12)])
         assert sum(passed) <= PER_ACCOUNT

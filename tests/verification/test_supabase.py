@@ -16,10 +16,10 @@ import httpx
 import pytest
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
-from accounts.auth_server import http_client
 from accounts.jose import Jws, parse
-from accounts.keys import read_key_set
 from accounts.supabase import InvalidSupabaseToken, SupabaseVerifier
+from accounts.supabase.auth_client import http_client
+from accounts.supabase.key_set import read_key_set
 from tests.fakes import FakeSupabase
 
 VARIABLES = tuple(f"SUPABASE_VERIFY_{name}" for name in ("URL", "API_KEY", "EMAIL", "PASSWORD"))

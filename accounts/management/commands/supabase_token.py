@@ -5,7 +5,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts.issuer import stand_in_issuer
+from accounts.supabase.stand_in import stand_in_issuer
 
 
 class Command(BaseCommand):

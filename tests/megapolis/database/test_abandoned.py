@@ -6,7 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from megapolis import database, limits
+from megapolis import database
+from megapolis.environment import limits
 from megapolis.database import connection as factory
 from megapolis.database import execute
 from megapolis.database.connections import PIPELINES

@@ -1,4 +1,4 @@
-"""The forms with which staff sign in, and make and change users."""
+"""Forms for staff to sign in, and to add and change users."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +7,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AdminUserCreationForm, UsernameField
 from django.core.exceptions import ValidationError
 
-from accounts import sign_in
+from accounts.admin import sign_in_limit
 from accounts.models import EMAIL_MAX_LENGTH, User, normalize_email
 from megapolis.admin.site import TOO_MANY_ATTEMPTS
 
@@ -48,7 +48,7 @@ class UserWithoutPasswordForm(UserModelForm):
 
 
 class SignInForm(AdminAuthenticationForm):
-    """Signs staff in. What is wrong is never said, and trying is limited."""
+    """Signs staff in. It never says what is wrong, and attempts are limited."""
 
     username = UsernameField(
         max_length=EMAIL_MAX_LENGTH, widget=forms.TextInput(attrs={"autofocus": True})
@@ -59,17 +59,17 @@ class SignInForm(AdminAuthenticationForm):
     }
 
     def clean(self) -> dict[str, Any]:
-        """Judge email and password, unless it was tried too often."""
+        """Check email and password, unless there were too many attempts."""
         email, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
         if not email or not password:
             return super().clean()
         address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
-        if not sign_in.begin_attempt(address=address, email=email):
+        if not sign_in_limit.begin_attempt(address=address, email=email):
             raise ValidationError(
                 "Too many attempts. Please wait a quarter of an hour.",
                 code=TOO_MANY_ATTEMPTS,
-                params={"retry_after": int(sign_in.WINDOW.total_seconds())},
+                params={"retry_after": int(sign_in_limit.WINDOW.total_seconds())},
             )
         cleaned = super().clean()
-        sign_in.forget_attempts(address=address, email=email)
+        sign_in_limit.forget_attempts(address=address, email=email)
         return cleaned

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Iterable
 import pytest
 from jwt import PyJWK
 
-from accounts.identity import SupabaseUnavailable
-from accounts.jwks import KeyCache
+from accounts.supabase.identity import SupabaseUnavailable
+from accounts.supabase.key_cache import KeyCache
 from tests.signing import make_key
 
 JWK = PyJWK(make_key(kid="any").jwk())

@@ -1,12 +1,8 @@
-"""The verifier of Supabase access tokens.
+"""Verification of Supabase access tokens.
 
-    from accounts import supabase
-
-    identity = await supabase.verify(token)
-
-`verifying()` belongs to the lifespan of the service. A token is read strictly, then its
-claims are judged, then its signature; only then is anything said about its user. The network is
-used for an unknown or aged key, and for legacy HS256 tokens when SUPABASE_JWT_SECRET is not set.
+A token is parsed, then its claims are checked, then its signature. Only then may an error say
+anything about the user. The network is used for an unknown or old key, and for legacy HS256 tokens
+when SUPABASE_JWT_SECRET is not set.
 """
 
 import time
@@ -19,32 +15,19 @@ from jwt import PyJWK
 from jwt.exceptions import InvalidKeyError
 
 from accounts import jose
-from accounts.auth_server import TIMEOUT, AuthServer, http_client
-from accounts.identity import (
-    ForbiddenIdentity,
+from accounts.jose import Jws, MalformedToken
+from accounts.supabase.auth_client import TIMEOUT, AuthClient, http_client
+from accounts.supabase.identity import (
     Identity,
     InvalidSupabaseToken,
-    Refusal,
-    SupabaseUnavailable,
     read_identity,
-    refuse_forbidden,
+    reject_forbidden,
 )
-from accounts.issuer import StandInIssuer, stand_in_issuer
-from accounts.jose import Jws, MalformedToken, encode_base64url
-from accounts.jwks import KeyCache
+from accounts.supabase.key_cache import KeyCache
+from accounts.supabase.stand_in import StandInIssuer, stand_in_issuer
 from megapolis import environment
+from megapolis.encoding import encode_base64url
 from megapolis.logger import logger
-
-__all__ = [
-    "ForbiddenIdentity",
-    "Identity",
-    "InvalidSupabaseToken",
-    "Refusal",
-    "SupabaseUnavailable",
-    "SupabaseVerifier",
-    "verify",
-    "verifying",
-]
 
 ALGORITHMS = frozenset({"ES256", "RS256", "EdDSA", "HS256"})
 
@@ -53,7 +36,7 @@ class SupabaseVerifier:
     """Checks the access tokens of one project, and in development those of the stand-in issuer.
 
     Without `jwt_secret` legacy HS256 tokens go to the Auth server, with `api_key`; without either
-    they are refused. `clock` is in seconds since 1970. Raises ImproperlyConfigured when the
+    they are rejected. `clock` is in seconds since 1970. Raises ImproperlyConfigured when the
     settings contradict each other, or when the secret is a public key.
     """
 
@@ -73,28 +56,28 @@ class SupabaseVerifier:
         if allow_unverified and not url:
             raise ImproperlyConfigured("SUPABASE_ALLOW_UNVERIFIED needs SUPABASE_URL")
         self._http = http
-        self._auth = AuthServer(url=url, http=http, timeout=timeout)
-        self._keys = KeyCache(self._auth.signing_keys, monotonic=monotonic)
+        self._client = AuthClient(url=url, http=http, timeout=timeout)
+        self._keys = KeyCache(self._client.signing_keys, monotonic=monotonic)
         self._secret = _secret_key(jwt_secret) if jwt_secret else None
         self._stand_in_keys = stand_in_issuer.keys if stand_in_issuer else {}
         self._legacy = None
         if url and api_key and not (jwt_secret or allow_unverified):
-            # It takes 5 MiB, and 0.15 s that no request should wait for.
-            from accounts.legacy import LegacyTokens  # noqa: PLC0415 - see above
+            # The import takes 5 MiB and 0.15 s, too long for a request.
+            from accounts.supabase.legacy import LegacyTokens  # noqa: PLC0415 - see above
 
             self._legacy = LegacyTokens(url=url, api_key=api_key, http=http, timeout=timeout)
         self._clock = clock
         self._checks: dict[str, Callable[[Jws], Awaitable[None]]] = {}
         if url:
             check = self._accept_unverified if allow_unverified else self._check_project
-            self._checks[self._auth.issuer] = check
+            self._checks[self._client.issuer] = check
         if stand_in_issuer:
             self._checks[stand_in_issuer.iss] = self._check_stand_in
         if allow_unverified:
             logger.warning("SUPABASE_ALLOW_UNVERIFIED: anyone can sign in as anyone")
 
     async def verify(self, token: str | bytes) -> Identity:
-        """Return whose token it is. Raises a Refusal, and nothing else, whatever the token."""
+        """Return the identity in the token. Raises only `Rejection`, whatever the token."""
         try:
             jws = jose.parse(token if isinstance(token, str) else token.decode("latin-1"))
             identity = read_identity(jws, now=self._clock())
@@ -104,16 +87,16 @@ class SupabaseVerifier:
         if check is None or jws.alg not in ALGORITHMS:
             raise InvalidSupabaseToken
         await check(jws)
-        refuse_forbidden(jws)
+        reject_forbidden(jws)
         return identity
 
     def has_keys(self) -> bool:
-        """Whether the project's keys were fetched once, or nobody needs them."""
-        needed = self._checks.get(self._auth.issuer) == self._check_project
+        """Return whether the project's keys were ever fetched, or are not needed."""
+        needed = self._checks.get(self._client.issuer) == self._check_project
         return not needed or self._keys.are_known()
 
     async def aclose(self) -> None:
-        """End what runs in the background, and close the HTTP client."""
+        """Cancel background tasks and close the HTTP client."""
         await self._keys.aclose()
         await self._http.aclose()
 
@@ -126,8 +109,8 @@ class SupabaseVerifier:
             await self._ask_auth_server(jws)
 
     async def _ask_auth_server(self, jws: Jws) -> None:
-        """Leave the verdict to Supabase Auth, sparing it the tokens that we refuse anyway."""
-        refuse_forbidden(jws)
+        """Ask Supabase Auth, unless the token is of a forbidden kind anyway."""
+        reject_forbidden(jws)
         if self._legacy is None:
             raise InvalidSupabaseToken
         await self._legacy.confirm(jws.encoded, user_id=jws.uuid("sub"))
@@ -140,7 +123,7 @@ class SupabaseVerifier:
 
 
 def _check_signature(jws: Jws, key: PyJWK | None) -> None:
-    """Check it with this key, by the algorithm that the key is for. The header has no say."""
+    """Check the signature with the algorithm of the key. The header must name the same one."""
     if key is None or key.algorithm_name != jws.alg:
         raise InvalidSupabaseToken
     if not key.Algorithm.verify(jws.signing_input, key.key, jws.signature):
@@ -148,7 +131,7 @@ def _check_signature(jws: Jws, key: PyJWK | None) -> None:
 
 
 def _secret_key(secret: str) -> PyJWK:
-    """Return the legacy secret as a key. A public key in its place would let anyone sign."""
+    """Return the legacy secret as a key. Rejects a public key: anyone could sign with it."""
     key = PyJWK({"kty": "oct", "k": encode_base64url(secret.encode()).decode()}, "HS256")
     try:
         key.Algorithm.prepare_key(secret)
@@ -161,13 +144,13 @@ _verifier: SupabaseVerifier | None = None
 
 
 def has_keys() -> bool:
-    """Whether the project's keys are known, or not needed. If not, they are asked for."""
+    """Return whether the project's keys are known or not needed. If not, start a fetch."""
     return _verifier is None or _verifier.has_keys()
 
 
 @asynccontextmanager
 async def verifying() -> AsyncIterator[None]:
-    """Have the verifier of this process, as the environment says. It asks nobody anything yet."""
+    """Keep a verifier for this process, configured by the environment. Sends no request yet."""
     global _verifier
     _verifier = SupabaseVerifier(
         url=environment.SUPABASE_URL,
@@ -185,7 +168,7 @@ async def verifying() -> AsyncIterator[None]:
 
 
 async def verify(token: str | bytes) -> Identity:
-    """Return whose Supabase access token it is.
+    """Return the identity in a Supabase access token.
 
     Raises InvalidSupabaseToken, ForbiddenIdentity or SupabaseUnavailable; RuntimeError before
     `verifying()`.

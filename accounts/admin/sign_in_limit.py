@@ -1,8 +1,8 @@
-"""A limit on guessing passwords at the admin's door.
+"""The limit on password guessing at the admin.
 
-Attempts are rows, so that every worker process counts the same ones. An attempt is written before
-it is judged: of many at once none escapes the count. An account alone has no limit, for then
-anybody could lock its owner out by failing on purpose.
+Attempts are rows, so that all worker processes share the count. An attempt is written before the
+password is checked, so that concurrent attempts are counted too. There is no limit per account
+alone: anybody could use it to lock the owner out.
 """
 
 from datetime import timedelta
@@ -21,7 +21,7 @@ PER_CLIENT = 50
 
 
 def begin_attempt(*, address: str, email: str) -> bool:
-    """Count an attempt, and tell whether it may go on. One that may not is not counted."""
+    """Count an attempt and return whether it is allowed. A rejected attempt is not counted."""
     SignInAttempt.objects.filter(attempted_at__lt=Now() - WINDOW).delete()
     client, account = client_network(address), _account(email)
     attempt = SignInAttempt.objects.create(client=client, account=account)
@@ -33,11 +33,11 @@ def begin_attempt(*, address: str, email: str) -> bool:
 
 
 def forget_attempts(*, address: str, email: str) -> None:
-    """Start anew, after a success."""
+    """Delete the attempts after a success."""
     SignInAttempt.objects.filter(client=client_network(address), account=_account(email)).delete()
 
 
 def _account(email: str) -> str:
-    """Return a keyed hash, for what is typed into the wrong field may be a password."""
+    """Return a keyed hash, because a password may have been typed into the wrong field."""
     key = normalize_email(email) or ""
     return salted_hmac("accounts.sign_in", key, algorithm="sha256").hexdigest()

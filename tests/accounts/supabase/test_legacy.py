@@ -5,13 +5,13 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from accounts.identity import (
+from accounts.supabase.identity import (
     ForbiddenIdentity,
     InvalidSupabaseToken,
-    Refusal,
+    Rejection,
     SupabaseUnavailable,
 )
-from accounts.legacy import LegacyTokens
+from accounts.supabase.legacy import LegacyTokens
 from tests.fakes import BAD_ANSWERS, ELSEWHERE, USER_PATH, FakeSupabase, Mood
 
 USER = UUID("2f1b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
@@ -27,8 +27,8 @@ def impatient(project: FakeSupabase, http: httpx.AsyncClient) -> LegacyTokens:
     return LegacyTokens(url=project.url, api_key=project.secret_key, http=http, timeout=0.05)
 
 
-async def refusal(tokens: LegacyTokens, token: str, user_id: UUID = USER) -> Refusal:
-    with pytest.raises(Refusal) as caught:
+async def refusal(tokens: LegacyTokens, token: str, user_id: UUID = USER) -> Rejection:
+    with pytest.raises(Rejection) as caught:
         await tokens.confirm(token, user_id=user_id)
     assert caught.value.__context__ is None
     return caught.value
@@ -84,7 +84,7 @@ class TestConfirm:
         error = await refusal(tokens, project.legacy_token(sub=str(USER)))
         assert isinstance(error, SupabaseUnavailable)
         assert error.headers == {"Retry-After": "5"}
-        assert log == ["ERROR Supabase Auth refuses to give a verdict (status 401)\n\n"]
+        assert log == ["ERROR Supabase Auth did not check a token (status 401)\n\n"]
 
     @pytest.mark.parametrize(
         ("status", "body", "kind"),
@@ -103,7 +103,7 @@ class TestConfirm:
         ],
     )
     async def test_tells_verdicts_from_troubles(
-        self, status: int, body: object, kind: type[Refusal]
+        self, status: int, body: object, kind: type[Rejection]
     ) -> None:
         transport = httpx.MockTransport(lambda _: httpx.Response(status, json=body))
         async with httpx.AsyncClient(transport=transport) as http:
@@ -129,7 +129,7 @@ class TestConfirm:
         project.mood = "stall"
         error = await refusal(impatient, project.legacy_token(sub=str(USER)))
         assert isinstance(error, SupabaseUnavailable)
-        assert log == ["WARNING Supabase Auth gives no verdict (TimeoutError)\n\n"]
+        assert log == ["WARNING Supabase Auth did not check a token (TimeoutError)\n\n"]
 
     async def test_asks_for_no_more_than_ten_at_once(
         self, tokens: LegacyTokens, impatient: LegacyTokens, project: FakeSupabase

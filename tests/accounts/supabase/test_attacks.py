@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from accounts.auth_server import http_client
-from accounts.supabase import Refusal, SupabaseVerifier
+from accounts.supabase import Rejection, SupabaseVerifier
+from accounts.supabase.auth_client import http_client
 from tests.accounts.attacks import ATTACKS, Attack
 from tests.fakes import FakeSupabase
 
@@ -55,7 +55,7 @@ class TestAttacks:
     ) -> None:
         for verifier in verifiers:
             token = attack.token(fake)
-            with pytest.raises(Refusal) as caught:
+            with pytest.raises(Rejection) as caught:
                 await verifier.verify(token)
             assert caught.value.status == attack.status
             secrets = [part for part in token.split(".") if len(part) >= 8]

@@ -1,11 +1,11 @@
-"""Who a Supabase access token is about, and how one is refused.
+"""The identity in a Supabase access token, and the ways in which a token is rejected.
 
-    Refusal
-    ├── InvalidSupabaseToken   401  not a token, not genuine, or not in force
-    ├── ForbiddenIdentity      403  genuine, of a kind that gets no session here
-    └── SupabaseUnavailable    503  genuine or not: Supabase is needed to tell, and is away
+    Rejection
+    ├── InvalidSupabaseToken   401  not a token, not correctly signed, expired or not valid yet
+    ├── ForbiddenIdentity      403  correctly signed, but of a kind that is not accepted
+    └── SupabaseUnavailable    503  Supabase must be asked and is unreachable
 
-No refusal says which rule was broken, or holds any part of the token.
+No rejection says which rule was broken, or contains any part of the token.
 """
 
 from dataclasses import dataclass
@@ -19,53 +19,53 @@ LEEWAY = 30
 """Seconds by which Supabase's clock and ours may differ."""
 
 LONGEST_LIFE = 24 * 60 * 60
-"""How far ahead `exp` may be. The `anon` and `service_role` keys, valid for ten years, are not."""
+"""Seconds that `exp` may be ahead. Rejects `anon` and `service_role` keys: they last ten years."""
 
 AUTHENTICATED = "authenticated"
 """The audience and the role of a signed-in user."""
 
 CLIENT_CLAIMS = frozenset({"client_id", "scope"})
-"""Claims that only the tokens of third-party OAuth clients have, whatever the value."""
+"""Claims that only third-party OAuth clients' tokens have. Their values do not matter."""
 
 CLIENT_METHODS = "oauth_provider/"
-"""How the `amr` methods begin by which such a client signed in."""
+"""Prefix of the `amr` methods of third-party OAuth clients."""
 
 
-class Refusal(ApiError):
+class Rejection(ApiError):
     """A Supabase access token that is not accepted."""
 
 
-class InvalidSupabaseToken(Refusal, Unauthorized):
-    """Not a token of a user of this Supabase project, or no longer one."""
+class InvalidSupabaseToken(Rejection, Unauthorized):
+    """Not a valid token of a user of this Supabase project."""
 
     detail = "Invalid Supabase access token"
     error = "invalid_token"
 
 
-class ForbiddenIdentity(Refusal, Forbidden):
+class ForbiddenIdentity(Rejection, Forbidden):
     """An anonymous user, a third-party OAuth client's token for the user, or another role."""
 
     detail = "This kind of Supabase user or token is not accepted"
 
 
-class SupabaseUnavailable(Refusal, ServiceUnavailable):
-    """Supabase Auth does not answer, and without it the token cannot be checked."""
+class SupabaseUnavailable(Rejection, ServiceUnavailable):
+    """Supabase Auth is needed to check the token, and does not respond."""
 
     detail = "Supabase Auth is temporarily unavailable"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user of Supabase, in one of his sessions there."""
+    """A Supabase user in one of their Supabase sessions."""
 
     supabase_id: UUID
-    """The `sub` claim: the one thing by which the user is known."""
+    """The `sub` claim. Only this identifies the user."""
 
     session_id: UUID
     """Supabase's session, which outlives the access token."""
 
     email: str | None
-    """In the spelling of `normalize_email`. It proves nothing and may change."""
+    """As `normalize_email` returns it. It may be unverified and may change."""
 
     expires_at: int
     """When the access token expires, in seconds since 1970."""
@@ -75,11 +75,11 @@ class Identity:
 
 
 def read_identity(token: Jws, *, now: float) -> Identity:
-    """Judge the claims that every access token of a user has, strictly typed.
+    """Check the claims that every access token of a user has, and return the identity.
 
-    The caller judges `iss`, which decides whose key counts; `refuse_forbidden` says whether such
-    a user is welcome. `now` is in seconds since 1970. Raises MalformedToken for whatever is
-    missing, mistyped, foreign, expired or not yet valid.
+    The caller checks `iss`, which decides whose key is used. `reject_forbidden` checks the kind of
+    user. `now` is in seconds since 1970. Raises MalformedToken if a claim is missing, of the wrong
+    type, of another audience, expired or not yet valid.
     """
     if not _is_for_users(token.claims.get("aud")):
         raise MalformedToken
@@ -102,10 +102,10 @@ def read_identity(token: Jws, *, now: float) -> Identity:
     )
 
 
-def refuse_forbidden(token: Jws) -> None:
+def reject_forbidden(token: Jws) -> None:
     """Raise ForbiddenIdentity for an anonymous user, a third party's token or a foreign role.
 
-    `read_identity` has accepted the token.
+    Call `read_identity` first.
     """
     claims = token.claims
     if claims.get("is_anonymous") or claims["role"] != AUTHENTICATED or _is_for_client(token):
@@ -113,9 +113,9 @@ def refuse_forbidden(token: Jws) -> None:
 
 
 def _is_for_client(token: Jws) -> bool:
-    """Whether the token has any mark of a third-party OAuth client.
+    """Return whether the token has any mark of a third-party OAuth client.
 
-    One is enough: `client_id` disappears when the client adds a second factor for the user.
+    One mark is enough: `client_id` disappears when the client adds a second factor for the user.
     """
     if not CLIENT_CLAIMS.isdisjoint(token.claims):
         return True
@@ -147,7 +147,7 @@ def _is_for_users(audience: object) -> bool:
 
 
 def _read_email(token: Jws) -> str | None:
-    """Return the normalised email, or None where there is none, as for users with a phone only."""
+    """Return the normalised email, or None for users without one, such as phone users."""
     raw = token.text("email") if "email" in token.claims else ""
     if not raw:
         return None

@@ -1,4 +1,4 @@
-"""Reading the key set of a Supabase project (RFC 7517), with the strictness its use deserves."""
+"""Parse the key set of a Supabase project (JWK Set, RFC 7517)."""
 
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
@@ -10,15 +10,15 @@ MIN_RSA_BITS = 2048
 
 
 class MalformedKeySet(Exception):
-    """A key set that tells us nothing."""
+    """A key set without any key that can be used."""
 
 
 def read_key_set(body: bytes) -> dict[str, PyJWK]:
-    """Return the keys that may check a token, by `kid`; of two with one `kid` the first counts.
+    """Return the keys that may verify a token, by `kid`. If a `kid` occurs twice, the first wins.
 
-    A key that may not, or that we cannot read, is skipped. The set of a project that still signs
-    with the legacy secret is empty, and so is what this returns. Raises MalformedToken
-    for what is no JSON object, and MalformedKeySet for one that holds no key of use.
+    Other keys and malformed keys are skipped. A project that still signs with the legacy secret has
+    an empty set. Raises MalformedToken if the body is not a JSON object, and MalformedKeySet if no
+    key can be used.
     """
     entries = read_object(body).get("keys")
     if not isinstance(entries, list):
@@ -34,7 +34,7 @@ def read_key_set(body: bytes) -> dict[str, PyJWK]:
 
 
 def read_key(jwk: object) -> PyJWK | None:
-    """Return a public signature key bound to the one algorithm it is for, or None."""
+    """Return a public key bound to its one signature algorithm, or None if it cannot be used."""
     if not isinstance(jwk, dict):
         return None
     match jwk:
@@ -58,7 +58,7 @@ def read_key(jwk: object) -> PyJWK | None:
 
 
 def _may_verify(jwk: dict[str, object], algorithm: str) -> bool:
-    """Whether `use`, `key_ops` and `alg` allow it. A published private key is nobody's proof."""
+    """Return whether the key may verify. A published private key (`d`) proves nothing."""
     operations = jwk.get("key_ops", ["verify"])
     return (
         jwk.get("alg", algorithm) == algorithm

@@ -1,20 +1,20 @@
-"""The Auth server of a Supabase project: its client, and the keys that it publishes."""
+"""The client of a project's Supabase Auth server."""
 
 import asyncio
 
 import httpx
 from jwt import PyJWK
 
-from accounts.keys import read_key_set
+from accounts.supabase.key_set import read_key_set
 
 TIMEOUT = 3.0
 MAX_RESPONSE_BYTES = 64 * 1024
 MAX_CONNECTIONS = 10
-"""Anyone can forge a legacy token that only Auth can judge: no more of them there at once."""
+"""Most concurrent requests. Anyone can send legacy tokens that only Auth can check."""
 
 
 class BoundedTransport(httpx.AsyncHTTPTransport):
-    """Reads each answer whole, refusing one that is compressed or over MAX_RESPONSE_BYTES."""
+    """Reads the whole response. Rejects one that is compressed or over MAX_RESPONSE_BYTES."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await super().handle_async_request(request)
@@ -32,7 +32,7 @@ class BoundedTransport(httpx.AsyncHTTPTransport):
 
 
 def http_client() -> httpx.AsyncClient:
-    """Return the client for Supabase: bounded in size, time and number, following no redirect."""
+    """Return an HTTP client with limits on size, time and connections. It follows no redirect."""
     limits = httpx.Limits(max_connections=MAX_CONNECTIONS)
     return httpx.AsyncClient(
         headers={"Accept": "application/json", "Accept-Encoding": "identity"},
@@ -42,8 +42,8 @@ def http_client() -> httpx.AsyncClient:
     )
 
 
-class AuthServer:
-    """`url` is the project's, without a slash at the end; `http` stays the caller's to close."""
+class AuthClient:
+    """`url` is the project's, without a trailing slash. The caller closes `http`."""
 
     def __init__(self, *, url: str, http: httpx.AsyncClient, timeout: float = TIMEOUT) -> None:
         self.issuer = f"{url}/auth/v1"
@@ -51,7 +51,7 @@ class AuthServer:
         self._timeout = timeout
 
     async def signing_keys(self) -> dict[str, PyJWK]:
-        """Fetch the key set. Whatever it raises, there is no answer."""
+        """Fetch the key set. Any exception means that the fetch failed."""
         async with asyncio.timeout(self._timeout):
             response = await self._http.get(f"{self.issuer}/.well-known/jwks.json")
         return read_key_set(response.raise_for_status().content)

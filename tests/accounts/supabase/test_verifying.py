@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from accounts import supabase
-from accounts.auth_server import http_client
-from accounts.issuer import StandInIssuer
-from accounts.supabase import InvalidSupabaseToken, SupabaseUnavailable
+from accounts.supabase import InvalidSupabaseToken, SupabaseUnavailable, verifier
+from accounts.supabase.auth_client import http_client
+from accounts.supabase.stand_in import StandInIssuer
 from megapolis import environment
 from tests.accounts.verifiers import Clock
 from tests.fakes import KEYS_PATH, USER_PATH, FakeSupabase
@@ -93,7 +93,7 @@ class TestVerifying:
         self, fake: FakeSupabase, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         http = http_client()
-        monkeypatch.setattr(supabase, "http_client", lambda: http)
+        monkeypatch.setattr(verifier, "http_client", lambda: http)
         before = asyncio.all_tasks()
         fake.mood = "stall"
         fake.crowd = threading.Barrier(2)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from accounts.auth_server import TIMEOUT
 from accounts.supabase import InvalidSupabaseToken, SupabaseUnavailable, SupabaseVerifier
+from accounts.supabase.auth_client import TIMEOUT
 from tests.accounts.verifiers import Clock, MakeVerifier
 from tests.fakes import KEYS_PATH, FakeSupabase
 from tests.signing import compact, make_key

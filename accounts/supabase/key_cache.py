@@ -1,10 +1,10 @@
-"""How long the public keys of a Supabase project are believed.
+"""The cache of the public keys of a Supabase project.
 
-- One fetch at a time, whoever waits for it. A caller that goes away does not end it.
-- From 5 minutes of age on, the keys are refreshed in the background, and nobody waits.
-- From 10 minutes of age on, no key is used without having asked again.
-- If asking fails, the known keys stay good until they are a day old.
-- No two fetches start within 30 seconds, whatever asks for them and however the first one ended.
+- One fetch runs at a time, and all callers share it. Cancelling a caller does not cancel it.
+- Keys older than 5 minutes are refreshed in the background.
+- Keys older than 10 minutes are used only after another attempt to fetch.
+- If that attempt fails, the cached keys are used until they are a day old.
+- At least 30 seconds pass between two attempts, even if the first one failed.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from jwt import PyJWK
 
-from accounts.identity import SupabaseUnavailable
+from accounts.supabase.identity import SupabaseUnavailable
 from megapolis.logger import logger
 
 REFRESH_AFTER = 5 * 60
@@ -24,10 +24,10 @@ PAUSE = 30
 
 
 class KeyCache:
-    """The keys by `kid`. Belongs to one event loop; `monotonic` is in seconds.
+    """Keys by `kid`. Use it in one event loop only; `monotonic` returns seconds.
 
-    `fetch` bounds its own time. Whatever it raises counts as no answer, and so does an empty set
-    as long as there are keys: an Auth server that forgot its keys must not sign everybody out.
+    `fetch` must have a timeout of its own. An exception is a failed fetch. So is an empty set while
+    keys are cached: an Auth server that lost its keys must not sign everybody out.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class KeyCache:
         self._refresh: asyncio.Task[None] | None = None
 
     async def get(self, kid: str) -> PyJWK | None:
-        """Return the key, or None when the project has none of this `kid`.
+        """Return the key, or None if the project has no key with this `kid`.
 
-        Raises SupabaseUnavailable when that cannot be said for now.
+        Raises SupabaseUnavailable while that is not known.
         """
         age = self._age()
         if kid not in self._keys or age >= ASK_AFTER:
@@ -60,13 +60,13 @@ class KeyCache:
         return key
 
     def are_known(self) -> bool:
-        """Whether they were fetched once. If not, a fetch begins unless it is too early for one."""
+        """Return whether keys were ever fetched. If not, start a fetch unless it is too early."""
         if self._fetched_at == -math.inf:
             self._start_refresh()
         return self._fetched_at > -math.inf
 
     async def aclose(self) -> None:
-        """End the refresh that may be under way."""
+        """Cancel a running refresh."""
         if self._refresh is not None and self._refresh.cancel():
             await asyncio.wait([self._refresh])
 
@@ -79,7 +79,7 @@ class KeyCache:
             await asyncio.wait([refresh])
 
     def _start_refresh(self) -> asyncio.Task[None] | None:
-        """Return the refresh under way, a new one, or None if it is too early for a new one."""
+        """Return the running refresh or a new one. None if it is too early for a new one."""
         if self._refresh is not None and not self._refresh.done():
             return self._refresh
         now = self._monotonic()

@@ -3,24 +3,24 @@ from pathlib import Path
 import httpx
 import pytest
 
-from accounts.auth_server import MAX_RESPONSE_BYTES, AuthServer, http_client
 from accounts.jose import MalformedToken
+from accounts.supabase.auth_client import MAX_RESPONSE_BYTES, AuthClient, http_client
 from tests.fakes import KEYS_PATH, FakeSupabase, Mood
 
 
 @pytest.fixture
-def server(project: FakeSupabase, http: httpx.AsyncClient) -> AuthServer:
-    return AuthServer(url=project.url, http=http)
+def server(project: FakeSupabase, http: httpx.AsyncClient) -> AuthClient:
+    return AuthClient(url=project.url, http=http)
 
 
 @pytest.fixture
-def impatient(project: FakeSupabase, http: httpx.AsyncClient) -> AuthServer:
-    return AuthServer(url=project.url, http=http, timeout=0.05)
+def impatient(project: FakeSupabase, http: httpx.AsyncClient) -> AuthClient:
+    return AuthClient(url=project.url, http=http, timeout=0.05)
 
 
 class TestSigningKeys:
     async def test_are_those_that_the_project_publishes(
-        self, server: AuthServer, project: FakeSupabase
+        self, server: AuthClient, project: FakeSupabase
     ) -> None:
         assert list(await server.signing_keys()) == [key.kid for key in project.keys]
         assert project.requests == [KEYS_PATH]
@@ -38,7 +38,7 @@ class TestSigningKeys:
     )
     async def test_are_not_read_from_a_bad_answer(
         self,
-        server: AuthServer,
+        server: AuthClient,
         project: FakeSupabase,
         mood: Mood,
         error: type[Exception],
@@ -49,12 +49,12 @@ class TestSigningKeys:
             await server.signing_keys()
         assert project.requests == [KEYS_PATH]
 
-    async def test_may_be_none_at_all(self, server: AuthServer, project: FakeSupabase) -> None:
+    async def test_may_be_none_at_all(self, server: AuthClient, project: FakeSupabase) -> None:
         project.mood = "empty"
         assert await server.signing_keys() == {}
 
     async def test_are_not_waited_for_any_longer_than_that(
-        self, impatient: AuthServer, project: FakeSupabase
+        self, impatient: AuthClient, project: FakeSupabase
     ) -> None:
         project.mood = "stall"
         with pytest.raises(TimeoutError):
@@ -62,7 +62,7 @@ class TestSigningKeys:
 
     async def test_are_not_there_when_nobody_listens(self, http: httpx.AsyncClient) -> None:
         with FakeSupabase() as gone:
-            server = AuthServer(url=gone.url, http=http)
+            server = AuthClient(url=gone.url, http=http)
         with pytest.raises(httpx.ConnectError):
             await server.signing_keys()
 

@@ -5,17 +5,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from accounts.identity import (
+from accounts.jose import Jws, MalformedToken
+from accounts.models import normalize_email
+from accounts.supabase.identity import (
     ForbiddenIdentity,
     Identity,
     InvalidSupabaseToken,
-    Refusal,
+    Rejection,
     SupabaseUnavailable,
     read_identity,
-    refuse_forbidden,
+    reject_forbidden,
 )
-from accounts.jose import Jws, MalformedToken
-from accounts.models import normalize_email
 from megapolis.errors import ApiError
 
 NOW = 1_800_000_000.25
@@ -61,7 +61,7 @@ class TestRefusals:
             (403, "This kind of Supabase user or token is not accepted", {}),
             (503, "Supabase Auth is temporarily unavailable", {"Retry-After": "7"}),
         ]
-        assert all(isinstance(refusal, Refusal) for refusal in refusals)
+        assert all(isinstance(refusal, Rejection) for refusal in refusals)
 
 
 class TestReadIdentity:
@@ -142,7 +142,7 @@ class TestReadIdentity:
     def test_accepts_methods_in_every_form(self, amr: object) -> None:
         methods = token(amr=amr)
         assert read_identity(methods, now=NOW) == read_identity(without("amr"), now=NOW)
-        refuse_forbidden(methods)
+        reject_forbidden(methods)
 
     @pytest.mark.parametrize(
         ("aal", "level"),
@@ -211,8 +211,8 @@ class TestEmail:
 
 class TestRefuseForbidden:
     def test_lets_a_user_pass(self) -> None:
-        refuse_forbidden(token())
-        refuse_forbidden(without("is_anonymous"))
+        reject_forbidden(token())
+        reject_forbidden(without("is_anonymous"))
 
     @pytest.mark.parametrize(
         "claims",
@@ -231,4 +231,4 @@ class TestRefuseForbidden:
     )
     def test_refuses_other_kinds_of_users_and_tokens(self, claims: dict[str, Any]) -> None:
         with pytest.raises(ForbiddenIdentity):
-            refuse_forbidden(token(**claims))
+            reject_forbidden(token(**claims))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import get_default_algorithms
 
 from accounts.jose import MalformedToken
-from accounts.keys import MalformedKeySet, read_key, read_key_set
+from accounts.supabase.key_set import MalformedKeySet, read_key, read_key_set
 from tests.signing import SigningKey, make_key, rsa_key, to_json
 
 ALGORITHMS = ("ES256", "RS256", "EdDSA")

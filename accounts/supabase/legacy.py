@@ -1,6 +1,6 @@
-"""Legacy HS256 tokens whose secret we do not have: the Auth server judges them.
+"""Legacy HS256 tokens whose secret is not configured: the Auth server checks them.
 
-Only a service that has to ask it loads the Supabase client (`accounts.supabase`), when it starts.
+The verifier imports this module, and with it the Supabase client, only if it is needed.
 """
 
 import asyncio
@@ -10,15 +10,20 @@ import httpx
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from supabase_auth.errors import AuthApiError, AuthError
 
-from accounts.auth_server import TIMEOUT
-from accounts.identity import ForbiddenIdentity, InvalidSupabaseToken, Refusal, SupabaseUnavailable
+from accounts.supabase.auth_client import TIMEOUT
+from accounts.supabase.identity import (
+    ForbiddenIdentity,
+    InvalidSupabaseToken,
+    Rejection,
+    SupabaseUnavailable,
+)
 from megapolis.logger import logger
 
 RETRY_AFTER = 5
 
 
 class LegacyTokens:
-    """`url` is the project's, without a slash at the end; `http` stays the caller's to close."""
+    """`url` is the project's, without a trailing slash. The caller closes `http`."""
 
     def __init__(
         self, *, url: str, api_key: str, http: httpx.AsyncClient, timeout: float = TIMEOUT
@@ -30,22 +35,22 @@ class LegacyTokens:
         self._client: AsyncClient | None = None
 
     async def confirm(self, token: str, *, user_id: UUID) -> None:
-        """Ask whether the token is good, now, and this user's. Raises a Refusal if it is not."""
-        refusal = await self._ask(token, user_id)
-        if refusal is not None:
-            raise refusal
+        """Ask Auth whether the token is valid and the user's. Raises a Rejection if not."""
+        rejection = await self._ask(token, user_id)
+        if rejection is not None:
+            raise rejection
 
-    async def _ask(self, token: str, user_id: UUID) -> Refusal | None:
+    async def _ask(self, token: str, user_id: UUID) -> Rejection | None:
         try:
             async with asyncio.timeout(self._timeout):
                 client = await self._open_client()
-                answer = await client.auth.get_user(token)
+                response = await client.auth.get_user(token)
         except AuthApiError as error:
-            return _refusal(error)
+            return _rejection(error)
         except (AuthError, httpx.HTTPError, TimeoutError, ValueError) as error:
-            logger.warning("Supabase Auth gives no verdict ({})", type(error).__name__)
+            logger.warning("Supabase Auth did not check a token ({})", type(error).__name__)
             return SupabaseUnavailable(retry_after=RETRY_AFTER)
-        if answer is None or answer.user.id != str(user_id):
+        if response is None or response.user.id != str(user_id):
             return InvalidSupabaseToken()
         return None
 
@@ -56,12 +61,12 @@ class LegacyTokens:
         return self._client
 
 
-def _refusal(error: AuthApiError) -> Refusal:
-    """Tell Auth's verdicts on a token, which carry a code, from its troubles with itself or us.
+def _rejection(error: AuthApiError) -> Rejection:
+    """Return the rejection for an error of Auth. Only an error with a code is about the token.
 
-    A wrong API key is refused by the gateway before Auth, with 401 and no code.
+    The gateway in front of Auth rejects a wrong API key with 401 and no code.
     """
     if error.status not in {401, 403} or error.code is None:
-        logger.error("Supabase Auth refuses to give a verdict (status {})", error.status)
+        logger.error("Supabase Auth did not check a token (status {})", error.status)
         return SupabaseUnavailable(retry_after=RETRY_AFTER)
     return ForbiddenIdentity() if error.code == "user_banned" else InvalidSupabaseToken()

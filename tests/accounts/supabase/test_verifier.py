@@ -12,7 +12,7 @@ from accounts.supabase import (
     ForbiddenIdentity,
     Identity,
     InvalidSupabaseToken,
-    Refusal,
+    Rejection,
     SupabaseVerifier,
 )
 from tests.accounts.verifiers import Clock, MakeVerifier
@@ -96,7 +96,7 @@ class TestVerify:
             fake.legacy_token(role="service_role"),
             fake.legacy_api_key("anon"),
         ):
-            with pytest.raises(Refusal):
+            with pytest.raises(Rejection):
                 await verifier.verify(token)
         assert fake.requests == []
 
@@ -137,6 +137,6 @@ class TestVerify:
         statuses = {200}
         try:
             await verifier.verify(fake.token(**{name: value}))
-        except Refusal as refusal:
+        except Rejection as refusal:
             statuses.add(refusal.status)
         assert statuses <= {200, 401, 403}

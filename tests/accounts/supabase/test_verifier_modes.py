@@ -6,13 +6,13 @@ from uuid import UUID, uuid4
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from accounts.issuer import StandInIssuer
 from accounts.supabase import (
     ForbiddenIdentity,
     InvalidSupabaseToken,
     SupabaseUnavailable,
     SupabaseVerifier,
 )
+from accounts.supabase.stand_in import StandInIssuer
 from tests.accounts.attacks.signature import pem
 from tests.accounts.verifiers import Clock, MakeVerifier
 from tests.fakes import USER_PATH, FakeSupabase

@@ -10,10 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.core.exceptions import ImproperlyConfigured
 
-from accounts import issuer
-from accounts.identity import read_identity, refuse_forbidden
-from accounts.issuer import ISSUER, StandInIssuer, stand_in_issuer
 from accounts.jose import parse
+from accounts.supabase.identity import read_identity, reject_forbidden
+from accounts.supabase.stand_in import ISSUER, StandInIssuer, stand_in_issuer
 from megapolis import environment
 from tests.fakes import FakeSupabase
 from tests.waiting import PATIENCE
@@ -41,7 +40,7 @@ class TestToken:
     def test_is_of_a_user_for_an_hour(self, stand_in: StandInIssuer) -> None:
         token = parse(stand_in.token(" Ada@Example.com"))
         identity = read_identity(token, now=NOW)
-        refuse_forbidden(token)
+        reject_forbidden(token)
         assert identity.email == "ada@example.com"
         assert identity.expires_at == int(NOW) + 3600
         assert token.claims["iss"] == ISSUER == stand_in.iss
@@ -49,7 +48,7 @@ class TestToken:
 
     def test_says_that_there_was_a_second_factor_if_told_so(self, stand_in: StandInIssuer) -> None:
         token = parse(stand_in.token("ada@example.com", aal2=True))
-        refuse_forbidden(token)
+        reject_forbidden(token)
         assert read_identity(token, now=NOW).aal == 2
         assert token.claims["amr"] == [
             {"method": method, "timestamp": int(NOW)} for method in ("totp", "password")
@@ -153,7 +152,7 @@ class TestStandInIssuer:
         with pytest.raises(
             ImproperlyConfigured, match=r"^The stand-in issuer needs ENVIRONMENT=development$"
         ):
-            issuer.stand_in_issuer()
+            stand_in_issuer()
         assert not list(tmp_path.iterdir())
 
     def test_has_a_name_that_no_project_can_have(self) -> None:

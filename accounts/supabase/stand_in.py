@@ -1,4 +1,4 @@
-"""The stand-in issuer: sign-in for development without a Supabase project."""
+"""The stand-in issuer: issues tokens for development without a Supabase project."""
 
 import os
 import time
@@ -28,7 +28,7 @@ from accounts.models import parse_email
 from megapolis import environment
 
 ISSUER = "https://stand-in.invalid/auth/v1"
-"""No Supabase project can have it: the domain is reserved (RFC 2606, section 2)."""
+"""A reserved domain (RFC 2606, section 2), so no Supabase project can have it."""
 
 LIFETIME = 60 * 60
 
@@ -36,8 +36,8 @@ LIFETIME = 60 * 60
 class StandInIssuer:
     """Issues tokens that differ from Supabase's only in `iss` and in the key.
 
-    The ES256 key is made on first use, readable by its owner only; whoever uses the same folder,
-    a command or the service, has the same key.
+    The ES256 key is created on first use and readable by its owner only. Commands and the service
+    share the key of a folder.
     """
 
     iss = ISSUER
@@ -56,7 +56,7 @@ class StandInIssuer:
 
         With `aal2` the session has a second factor.
 
-        The same email is the same user each time. Raises ValueError if it is none.
+        An email always gives the same user. Raises ValueError if it is not an email address.
         """
         address = parse_email(email)
         user_id = str(uuid5(NAMESPACE_URL, f"{ISSUER}/{address}"))
@@ -94,7 +94,7 @@ def stand_in_issuer() -> StandInIssuer:
 
 
 def _read_or_make_key(path: Path) -> EllipticCurvePrivateKey:
-    """Return the key in the file; of two processes that make it at once, both get the first's."""
+    """Return the key in the file. Two processes that create it concurrently get the same one."""
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         pem = generate_private_key(SECP256R1()).private_bytes(

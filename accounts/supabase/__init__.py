@@ -1,0 +1,28 @@
+"""The verifier of Supabase access tokens.
+
+from accounts import supabase
+
+async with supabase.verifying():
+identity = await supabase.verify(token)
+"""
+
+from accounts.supabase.identity import (
+    ForbiddenIdentity,
+    Identity,
+    InvalidSupabaseToken,
+    Rejection,
+    SupabaseUnavailable,
+)
+from accounts.supabase.verifier import SupabaseVerifier, has_keys, verify, verifying
+
+__all__ = [
+    "ForbiddenIdentity",
+    "Identity",
+    "InvalidSupabaseToken",
+    "Rejection",
+    "SupabaseUnavailable",
+    "SupabaseVerifier",
+    "has_keys",
+    "verify",
+    "verifying",
+]
