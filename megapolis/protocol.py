@@ -22,7 +22,7 @@ STOPPING: Final = plain_problem(
 
 
 class PatientProtocol(RefusingProtocol):
-    """Cuts a client off that takes longer than `megapolis.limits` for a request or an answer."""
+    """Cuts a client off that takes longer than `megapolis.environment.limits` for a request or a response."""
 
     _head_bytes = 0
 

@@ -7,12 +7,12 @@ import psycopg
 import pytest
 
 from megapolis import database
-from megapolis.environment import limits
 from megapolis.database import connection as factory
 from megapolis.database import execute
 from megapolis.database.connections import PIPELINES
 from megapolis.database.pipeline import State
 from megapolis.database.wire import Connection
+from megapolis.environment import limits
 from megapolis.statements import Insert, Param, Statement
 from tests.megapolis.database.connections import LENGTH, SLEEP, backend, until_asleep
 from tests.megapolis.database.test_recovery import until_blocked
