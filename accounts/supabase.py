@@ -165,6 +165,11 @@ def has_keys() -> bool:
     return _verifier is None or _verifier.has_keys()
 
 
+def why_not_ready() -> str | None:
+    """Return the reason for `/readyz` (`API_READINESS`), or None."""
+    return None if has_keys() else "the keys of Supabase were not fetched yet"
+
+
 @asynccontextmanager
 async def verifying() -> AsyncIterator[None]:
     """Have the verifier of this process, as the environment says. It asks nobody anything yet."""

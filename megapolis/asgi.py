@@ -22,8 +22,8 @@ from django.core.exceptions import BadRequest, RequestAborted
 from django.core.handlers.asgi import ASGIHandler
 from django.db.backends.signals import connection_created
 from django.http import HttpResponseBadRequest
+from django.utils.module_loading import import_string
 
-from accounts import supabase
 from megapolis import admission, database, environment, garbage, health, limits, shutdown
 from megapolis.errors import ApiError
 from megapolis.exposure.checks import checked_at_start
@@ -118,7 +118,8 @@ async def lifespan(receive: Receive, send: Send) -> None:
             stack.enter_context(shutdown.following_parent())
             await stack.enter_async_context(database.connected())
             await stack.enter_async_context(checked_at_start())
-            await stack.enter_async_context(supabase.verifying())
+            for path in settings.API_LIFESPAN:
+                await stack.enter_async_context(import_string(path)())
             stack.enter_context(garbage.left_alone())
         except Exception as exc:  # noqa: BLE001 - the server must be told, whatever it is
             logger.exception("The service cannot start")

@@ -2,8 +2,8 @@
 
 - `/livez` says that the event loop turns. It asks nobody, so that an outage of the database does
   not get healthy processes killed.
-- `/readyz` says 200 when the database accepts writes and has what this code needs, and the keys of
-  the Supabase project were fetched once; and 503 otherwise, and from SIGTERM on. Each time it asks
+- `/readyz` says 200 when the database accepts writes and has what this code needs, and no check
+  in `settings.API_READINESS` objects; and 503 otherwise, and from SIGTERM on. Each time it asks
   in one statement: the database may be restored, downgraded or demoted at any time. Migrations and
   columns that this code does not know do no harm: the next version may be on its way.
 
@@ -19,9 +19,10 @@ from typing import Any, Final
 
 import psycopg
 from django.apps import apps
+from django.conf import settings
 from django.db.migrations.loader import MigrationLoader
+from django.utils.module_loading import import_string
 
-from accounts import supabase
 from megapolis import database, limits, shutdown
 from megapolis.database import outages
 from megapolis.database.errors import sqlstate_of
@@ -107,7 +108,8 @@ class Readiness:
             return complaint
         if code := outages.failing():
             return f"statements fail with {code}"
-        return None if supabase.has_keys() else "the keys of Supabase were not fetched yet"
+        reasons = (import_string(path)() for path in settings.API_READINESS)
+        return next(filter(None, reasons), None)
 
 
 async def _complaint() -> str | None:

@@ -63,6 +63,11 @@ MIDDLEWARE = [
     "megapolis.admin.middleware.OutageMiddleware",
 ]
 
+# What features add to the process. Their routers are found by `megapolis.features`.
+API_AUTH = "accounts.auth.JWTAuth"  # The auth class of endpoints that do not name another.
+API_LIFESPAN = ["accounts.supabase.verifying"]  # Async context managers around all requests.
+API_READINESS = ["accounts.supabase.why_not_ready"]  # Functions: a reason for /readyz, or None.
+
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

@@ -1,12 +1,13 @@
 """The ASGI application: its doors, its lifespan, and what it does not speak."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
 from django.db import connections
+from pytest_django import Settings
 
 from megapolis import admission, asgi, database, environment, limits
 from megapolis.database import execute
@@ -170,6 +171,17 @@ class Lifespan:
         return await self.sent.get()
 
 
+feature_steps: list[str] = []
+
+
+@asynccontextmanager
+async def feature_open() -> AsyncIterator[None]:
+    """A feature's part of the lifespan."""
+    feature_steps.append("entered")
+    yield
+    feature_steps.append("left")
+
+
 @pytest.mark.usefixtures("open_pool")
 class TestLifespan:
     async def test_opens_and_closes_the_pool(self) -> None:
@@ -181,6 +193,17 @@ class TestLifespan:
 
         await lifespan.task
         assert execute._pool is None
+
+    async def test_enters_and_leaves_the_parts_of_features(self, settings: Settings) -> None:
+        settings.API_LIFESPAN = [f"{__name__}.feature_open"]
+        lifespan = Lifespan()
+
+        await lifespan.say("startup")
+        assert feature_steps == ["entered"]
+        await lifespan.say("shutdown")
+        assert feature_steps == ["entered", "left"]
+
+        await lifespan.task
 
     async def test_says_why_the_service_cannot_start(
         self, monkeypatch: pytest.MonkeyPatch, log: list[str]

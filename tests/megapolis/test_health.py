@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from accounts import supabase
 from megapolis import asgi, database, environment, health, limits, shutdown
@@ -146,6 +147,29 @@ class TestReadiness:
         shutdown.begin(alone=True)
 
         assert shutdown.has_begun()
+        assert await is_ready()
+
+
+def no_reason() -> None:
+    """A check that has nothing to object."""
+
+
+def no_keys() -> str:
+    return "the keys are missing"
+
+
+class TestReadinessChecksOfFeatures:
+    async def test_say_why_the_process_is_not_ready(
+        self, db: None, settings: Settings, log: list[str]
+    ) -> None:
+        settings.API_READINESS = [f"{__name__}.no_reason", f"{__name__}.no_keys"]
+
+        assert not await is_ready()
+        assert any("Not ready: the keys are missing" in line for line in log)
+
+    async def test_are_passed_when_none_has_a_reason(self, db: None, settings: Settings) -> None:
+        settings.API_READINESS = [f"{__name__}.no_reason"]
+
         assert await is_ready()
 
 
