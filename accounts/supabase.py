@@ -165,7 +165,7 @@ def has_keys() -> bool:
     return _verifier is None or _verifier.has_keys()
 
 
-def why_not_ready() -> str | None:
+async def why_not_ready() -> str | None:
     """Return the reason for `/readyz` (`API_READINESS`), or None."""
     return None if has_keys() else "the keys of Supabase were not fetched yet"
 

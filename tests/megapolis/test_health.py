@@ -9,6 +9,7 @@ from pytest_django import Settings
 
 from accounts import supabase
 from megapolis import asgi, database, environment, health, limits, shutdown
+from megapolis.database import readiness
 from megapolis.settings import API_HEADERS
 from tests.fakes import FakeSupabase
 from tests.megapolis.exchange import Exchange
@@ -74,9 +75,9 @@ class TestReadiness:
         answers = await asyncio.gather(*(is_ready() for _ in range(20)))
 
         assert all(answers)
-        assert statements == [health.QUESTION]
+        assert statements == [readiness.QUESTION]
         assert await is_ready()
-        assert statements == [health.QUESTION] * 2
+        assert statements == [readiness.QUESTION] * 2
 
     async def test_needs_the_database_and_comes_back_with_it(
         self, open_pool: Any, log: list[str]
@@ -109,8 +110,8 @@ class TestReadiness:
     async def test_needs_every_migration(
         self, db: None, monkeypatch: pytest.MonkeyPatch, log: list[str]
     ) -> None:
-        newer = health.expected_migrations() | {("widgets", "0999_newer"): []}
-        monkeypatch.setattr(health, "expected_migrations", lambda: newer)
+        newer = readiness.expected_migrations() | {("widgets", "0999_newer"): []}
+        monkeypatch.setattr(readiness, "expected_migrations", lambda: newer)
 
         assert not await is_ready()
         assert any("migrations are not applied: widgets.0999_newer" in line for line in log)
@@ -124,8 +125,8 @@ class TestReadiness:
         self, db: None, monkeypatch: pytest.MonkeyPatch, log: list[str]
     ) -> None:
         refuse = b"DO $$ BEGIN RAISE insufficient_privilege; END $$"
-        monkeypatch.setattr(health, "QUESTION", refuse)
-        monkeypatch.setattr(health, "needed_columns", lambda: ())
+        monkeypatch.setattr(readiness, "QUESTION", refuse)
+        monkeypatch.setattr(readiness, "needed_columns", lambda: ())
 
         assert (await ask("/readyz")).problem["status"] == 503
         assert any("Not ready: the readiness query failed with 42501: " in line for line in log)
@@ -150,11 +151,11 @@ class TestReadiness:
         assert await is_ready()
 
 
-def no_reason() -> None:
+async def no_reason() -> None:
     """A check that has nothing to object."""
 
 
-def no_keys() -> str:
+async def no_keys() -> str:
     return "the keys are missing"
 
 
