@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
+from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 from pytest_django import Settings
 
@@ -19,20 +20,20 @@ class TestDoors:
     @pytest.mark.parametrize(
         ("path", "door"),
         [
-            ("/admin/", "staff_door"),
-            ("/admin", "staff_door"),
-            ("/static/x.css", "staff_door"),
-            ("/", "api_door"),
-            ("/administer", "api_door"),
-            ("/staticx", "api_door"),
-            ("/widgets/admin/", "api_door"),
+            ("/admin/", "admin_handler"),
+            ("/admin", "admin_handler"),
+            ("/static/x.css", "admin_handler"),
+            ("/", "api_handler"),
+            ("/administer", "api_handler"),
+            ("/staticx", "api_handler"),
+            ("/widgets/admin/", "api_handler"),
         ],
     )
     async def test_are_told_apart_by_the_path(
         self, monkeypatch: pytest.MonkeyPatch, path: str, door: str
     ) -> None:
         opened: list[str] = []
-        for name in ("staff_door", "api_door"):
+        for name in ("admin_handler", "api_handler"):
 
             async def enter(*_: Any, name: str = name) -> None:
                 opened.append(name)
@@ -54,11 +55,11 @@ class TestStaffDoor:
         """The bodies that came to the door, behind which there is an endless answer."""
         seen: list[bytes] = []
 
-        async def door(scope: Any, receive: Any, send: Any) -> None:
+        async def door(handler: Any, scope: Any, receive: Any, send: Any) -> None:
             seen.append((await receive())["body"])
             await receive()
 
-        monkeypatch.setattr(asgi, "staff_door", door)
+        monkeypatch.setattr(ASGIHandler, "__call__", door)
         return seen
 
     async def test_is_opened_to_a_whole_body_and_told_when_the_client_hangs_up(
