@@ -14,8 +14,8 @@ import psycopg
 from django.apps import apps
 from django.db.migrations.loader import MigrationLoader
 
-from megapolis import database, limits
-from megapolis.database import outages
+from megapolis import limits
+from megapolis.database import execute, outages
 from megapolis.database.errors import sqlstate_of
 from megapolis.errors import ServiceUnavailable
 
@@ -59,7 +59,7 @@ async def why_not_ready() -> str | None:
 
 async def _complaint() -> str | None:
     """Ask the database, and return what this code cannot work with."""
-    [(is_read_only, applied, missing)] = await database.fetch_aside(QUESTION, needed_columns())
+    [(is_read_only, applied, missing)] = await execute.fetch_aside(QUESTION, needed_columns())
     if is_read_only:
         return "the database does not accept writes"
     if unapplied := _unapplied({tuple(name.split(".", 1)) for name in applied}):

@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from accounts import supabase
 from megapolis import asgi, database, environment, health, limits, shutdown
-from megapolis.database import readiness
+from megapolis.database import execute, readiness
 from megapolis.settings import API_HEADERS
 from tests.fakes import FakeSupabase
 from tests.megapolis.exchange import Exchange
@@ -71,7 +71,7 @@ class TestReadiness:
             statements.append(sql)
             return await fetch(sql, *arguments, **options)
 
-        monkeypatch.setattr(database, "fetch_aside", count)
+        monkeypatch.setattr(execute, "fetch_aside", count)
         answers = await asyncio.gather(*(is_ready() for _ in range(20)))
 
         assert all(answers)
