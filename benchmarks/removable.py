@@ -100,7 +100,7 @@ def dead_connections() -> Removal:
 
 def headers() -> Removal:
     """Send no headers but those of the answer itself."""
-    return patch.object(asgi.api_door, "_headers", [])
+    return patch.object(asgi.api_handler, "_headers", [])
 
 
 def host() -> Removal:

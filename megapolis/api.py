@@ -1,9 +1,9 @@
 """The wiring of the API: every feature answers where `megapolis.features` says."""
 
+from django.conf import settings
 from django.utils.module_loading import import_string
 from ninja import Router
 
-from accounts.auth import JWTAuth
 from megapolis.features import FEATURES
 from megapolis.ninja_api import Api
 
@@ -11,7 +11,7 @@ api = Api(
     title="Megapolis API",
     version="1.0.0",
     description="Sign in with Supabase, exchange its token at `/auth/token`, use ours everywhere.",
-    auth=JWTAuth(),
+    auth=import_string(settings.API_AUTH)(),
 )
 
 for feature, path in FEATURES.items():

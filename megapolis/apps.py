@@ -4,6 +4,7 @@ from pathlib import Path
 
 from django.apps import AppConfig, apps
 from django.contrib.admin import apps as admin_apps
+from django.db import Error as DatabaseError
 from django.db.models.signals import post_migrate
 
 from megapolis.environment import BASE_DIR
@@ -15,9 +16,13 @@ class MegapolisConfig(AppConfig):
     name = "megapolis"
 
     def ready(self) -> None:
-        """Register the system checks, and what happens after `migrate`."""
+        """Register the system checks, the errors of the database, and what follows `migrate`."""
         from megapolis import checks  # noqa: F401, PLC0415 - needs the apps
+        from megapolis.database.errors import translated  # noqa: PLC0415 - see above
+        from megapolis.exception_handler import TRANSLATORS  # noqa: PLC0415 - see above
         from megapolis.exposure.checks import close_after_migrate  # noqa: PLC0415 - see above
+
+        TRANSLATORS[DatabaseError] = translated
 
         # The signal is sent for each app that has models; one of them is enough.
         post_migrate.connect(close_after_migrate, sender=apps.get_app_config("contenttypes"))

@@ -10,13 +10,11 @@ from django.conf import settings
 from django.core import signals
 from django.core.exceptions import BadRequest as DjangoBadRequest
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import Error as DjangoDatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from megapolis.database.errors import translated
 from megapolis.errors import (
     ApiError,
     BadRequest,
@@ -42,6 +40,9 @@ TRANSLATIONS: dict[type[Exception], type[ApiError]] = {
     UnicodeDecodeError: BadRequest,
 }
 """What Django and Ninja raise, and what it is here; the more special before the more general."""
+
+TRANSLATORS: dict[type[BaseException], Callable[[Any], BaseException]] = {}
+"""Functions that turn such an error into another. `megapolis.apps` adds that of the database."""
 
 
 def answering_exceptions(get_response: AsyncView) -> AsyncView:
@@ -77,14 +78,20 @@ def exception_response(exc: BaseException) -> HttpResponse:
         if not isinstance(exc.__cause__, ApiError):
             return problem_response(status=exc.status_code, detail=str(exc))
         exc = exc.__cause__
-    if isinstance(exc, DjangoDatabaseError):
-        exc = translated(exc)
-    for foreign, ours in TRANSLATIONS.items():
-        if isinstance(exc, foreign):
-            exc = ours()
+    exc = _translated(exc)
     if isinstance(exc, ApiError):
         return problem_response(status=exc.status, detail=exc.detail, headers=exc.headers)
     raise exc
+
+
+def _translated(exc: BaseException) -> BaseException:
+    for foreign, translate in TRANSLATORS.items():
+        if isinstance(exc, foreign):
+            exc = translate(exc)
+    for foreign, ours in TRANSLATIONS.items():
+        if isinstance(exc, foreign):
+            exc = ours()
+    return exc
 
 
 def _field_problem(error: Mapping[str, Any]) -> FieldProblem:

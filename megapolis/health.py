@@ -2,10 +2,9 @@
 
 - `/livez` says that the event loop turns. It asks nobody, so that an outage of the database does
   not get healthy processes killed.
-- `/readyz` says 200 when the database accepts writes and has what this code needs, and the keys of
-  the Supabase project were fetched once; and 503 otherwise, and from SIGTERM on. Each time it asks
-  in one statement: the database may be restored, downgraded or demoted at any time. Migrations and
-  columns that this code does not know do no harm: the next version may be on its way.
+- `/readyz` says 200 if no check in `settings.API_READINESS` has a reason against it, and 503
+  otherwise: when the service stops, when the database cannot be used, and until the keys of the
+  Supabase project were fetched once. The checks run each time it is asked.
 
 They need no token, are not limited or logged, and answer to every `Host`, for a probe often knows
 an address only. They are not in the OpenAPI document, which is for clients of the API. Whoever
@@ -13,20 +12,11 @@ asks learns "ready" or "not ready"; the reason is in the log.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
-from functools import cache
 from typing import Any, Final
 
-import psycopg
-from django.apps import apps
-from django.db.migrations.loader import MigrationLoader
+from django.conf import settings
+from django.utils.module_loading import import_string
 
-from accounts import supabase
-from megapolis import database, shutdown
-from megapolis.database import outages
-from megapolis.database.errors import sqlstate_of
-from megapolis.environment import limits
-from megapolis.errors import ServiceUnavailable
 from megapolis.logger import logger
 from megapolis.plain import PlainAnswer, Send, plain_problem
 
@@ -36,27 +26,7 @@ READY: Final = PlainAnswer(200, b'{"status":"ready"}', JSON)
 NOT_READY: Final = plain_problem(503, "Not ready", {"Retry-After": "1"})
 NOT_ALLOWED: Final = plain_problem(405, "Not supported here", {"Allow": "GET, HEAD"})
 
-type Key = tuple[str, str]
-
 PATHS: Final = frozenset({"/livez", "/readyz"})
-QUESTION: Final = b"""
-    SELECT current_setting('transaction_read_only') = 'on',
-        ARRAY(SELECT concat(app, '.', name) FROM django_migrations),
-        ARRAY(
-            SELECT concat(needed.table_name, '.', needed.column_name)
-            FROM unnest($1::text[], $2::text[]) AS needed (table_name, column_name)
-            WHERE (
-                SELECT attnum FROM pg_attribute
-                WHERE attrelid = to_regclass(quote_ident(needed.table_name))
-                AND attname = needed.column_name::name AND NOT attisdropped
-            ) IS NULL
-        )
-"""
-"""Is the session read-only, as all are on a standby? Which migrations are applied? Which columns
-are missing? It takes 0.3 ms. A subquery is sure to use the index; for NOT EXISTS PostgreSQL would
-read the columns of every table."""
-SHOWN: Final = 3
-"""Migrations or columns that are named in the log. Of a missing table all columns are missing."""
 
 
 async def answer(scope: dict[str, Any], send: Send) -> None:
@@ -94,74 +64,11 @@ class Readiness:
 
     async def _reason(self) -> str | None:
         """Why it is not ready, or None if it is."""
-        if shutdown.is_announced():
-            return "the process stops"
-        try:
-            async with asyncio.timeout(limits.MAX_WAIT):
-                complaint = await _complaint()
-        except (ServiceUnavailable, psycopg.Error, TimeoutError) as exc:
-            cause = exc.__cause__ or exc
-            if code := sqlstate_of(cause):
-                return f"the readiness query failed with {code}: {cause}".partition("\n")[0]
-            return "the database does not answer"
-        if complaint:
-            return complaint
-        if code := outages.failing():
-            return f"statements fail with {code}"
-        return None if supabase.has_keys() else "the keys of Supabase were not fetched yet"
-
-
-async def _complaint() -> str | None:
-    """Ask the database, and return what this code cannot work with."""
-    [(is_read_only, applied, missing)] = await database.fetch_aside(QUESTION, needed_columns())
-    if is_read_only:
-        return "the database does not accept writes"
-    if unapplied := _unapplied({tuple(name.split(".", 1)) for name in applied}):
-        return f"migrations are not applied: {_shown(unapplied)}"
-    return f"columns are missing: {_shown(missing)}" if missing else None
-
-
-def _unapplied(applied: Collection[tuple[str, ...]]) -> list[str]:
-    """Return the migrations that are missing. A squashed one stands for those that it replaces."""
-    return [
-        ".".join(key)
-        for key, equivalents in expected_migrations().items()
-        if key not in applied and not any(set(keys) <= set(applied) for keys in equivalents)
-    ]
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"
-
-
-@cache
-def expected_migrations() -> dict[Key, list[Sequence[Key]]]:
-    """The migrations of this code, each with the sets of others that may stand for it."""
-    migrations = MigrationLoader(None).disk_migrations
-    expected: dict[Key, list[Sequence[Key]]] = {key: [] for key in sorted(migrations)}
-    for key, migration in migrations.items():
-        if migration.replaces:
-            expected[key].append(migration.replaces)
-        for old in migration.replaces:
-            if old in expected:
-                expected[old].append([key])
-    return expected
-
-
-@cache
-def needed_columns() -> tuple[list[str], list[str]]:
-    """The columns of this code's models, as a list of tables and one of columns."""
-    tables, columns = zip(
-        *(
-            (model._meta.db_table, field.column)
-            for model in apps.get_models(include_auto_created=True)
-            if model._meta.managed and not model._meta.proxy and not model._meta.swapped
-            for field in model._meta.local_concrete_fields
-        ),
-        strict=True,
-    )
-    return list(tables), list(columns)
+        for path in settings.API_READINESS:
+            reason: str | None = await import_string(path)()
+            if reason:
+                return reason
+        return None
 
 
 readiness = Readiness()

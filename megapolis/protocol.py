@@ -22,7 +22,7 @@ STOPPING: Final = plain_problem(
 
 
 class PatientProtocol(RefusingProtocol):
-    """Cuts a client off that takes longer than `megapolis.environment.limits` for a request or a response."""
+    """Closes a connection whose client is slower than the limits allow."""
 
     _head_bytes = 0
 

@@ -64,6 +64,16 @@ MIDDLEWARE = [
     "megapolis.admin.middleware.OutageMiddleware",
 ]
 
+# What features add to the process. Their routers are found by `megapolis.features`.
+API_AUTH = "accounts.auth.JWTAuth"  # The auth class of endpoints that do not name another.
+API_LIFESPAN = ["accounts.supabase.verifying"]  # Async context managers around all requests.
+# Async functions that return a reason for /readyz, or None. The first reason is logged.
+API_READINESS = [
+    "megapolis.shutdown.why_not_ready",
+    "megapolis.database.readiness.why_not_ready",
+    "accounts.supabase.why_not_ready",
+]
+
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

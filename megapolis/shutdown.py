@@ -32,9 +32,9 @@ def has_begun() -> bool:
     return _has_begun
 
 
-def is_announced() -> bool:
-    """Return whether the whole service stops, so that it should get no more requests."""
-    return _is_announced
+async def why_not_ready() -> str | None:
+    """Return the reason for `/readyz` (`API_READINESS`) if the whole service stops."""
+    return "the process stops" if _is_announced else None
 
 
 def begin(*, alone: bool) -> None:

@@ -148,6 +148,11 @@ def has_keys() -> bool:
     return _verifier is None or _verifier.has_keys()
 
 
+async def why_not_ready() -> str | None:
+    """Return the reason for `/readyz` (`API_READINESS`), or None."""
+    return None if has_keys() else "the keys of Supabase were not fetched yet"
+
+
 @asynccontextmanager
 async def verifying() -> AsyncIterator[None]:
     """Keep a verifier for this process, configured by the environment. Sends no request yet."""

@@ -14,7 +14,8 @@ import psycopg
 from django.core.checks import CheckMessage, Tags, register
 from django.db import connections
 
-from megapolis import database, environment
+from megapolis import environment
+from megapolis.database import execute
 from megapolis.errors import ServiceUnavailable
 from megapolis.exposure import table_names
 from megapolis.exposure.closing import close_tables
@@ -65,7 +66,7 @@ async def _check_once() -> None:
     arguments = [table_names(connections["default"])]
     while True:
         try:
-            _log(to_messages(await database.fetch(sql, arguments, reads=True)))
+            _log(to_messages(await execute.fetch(sql, arguments, reads=True)))
         except ServiceUnavailable:
             await asyncio.sleep(PAUSE)
         except psycopg.Error as exc:

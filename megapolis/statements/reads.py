@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.db.models.sql import Query
 from pydantic import TypeAdapter
 
-from megapolis import database
+from megapolis.database import execute
 from megapolis.statements.compiler import Compiled, compile_query
 from megapolis.statements.parameters import Param
 
@@ -79,6 +79,6 @@ class Statement[Row]:
         if values.keys() != compiled.names:
             raise TypeError(f"the statement takes {sorted(compiled.names)}, not {sorted(values)}")
         arguments = [values[param.name] for param in compiled.arguments]
-        return await database.fetch(
+        return await execute.fetch(
             compiled.sql, arguments, reads=self.reads, tables=compiled.tables
         )

@@ -67,7 +67,7 @@ class TestFullDoor:
     async def test_still_says_that_it_is_alive(
         self, full_door: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(asgi, "api_door", full_door)
+        monkeypatch.setattr(asgi, "api_handler", full_door)
 
         assert (await Exchange("/livez").run(asgi.application)).status == 200
 

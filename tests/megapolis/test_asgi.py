@@ -1,12 +1,14 @@
 """The ASGI application: its doors, its lifespan, and what it does not speak."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
+from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
+from pytest_django import Settings
 
 from megapolis import admission, asgi, database, environment
 from megapolis.database import execute
@@ -19,20 +21,20 @@ class TestDoors:
     @pytest.mark.parametrize(
         ("path", "door"),
         [
-            ("/admin/", "staff_door"),
-            ("/admin", "staff_door"),
-            ("/static/x.css", "staff_door"),
-            ("/", "api_door"),
-            ("/administer", "api_door"),
-            ("/staticx", "api_door"),
-            ("/widgets/admin/", "api_door"),
+            ("/admin/", "admin_handler"),
+            ("/admin", "admin_handler"),
+            ("/static/x.css", "admin_handler"),
+            ("/", "api_handler"),
+            ("/administer", "api_handler"),
+            ("/staticx", "api_handler"),
+            ("/widgets/admin/", "api_handler"),
         ],
     )
     async def test_are_told_apart_by_the_path(
         self, monkeypatch: pytest.MonkeyPatch, path: str, door: str
     ) -> None:
         opened: list[str] = []
-        for name in ("staff_door", "api_door"):
+        for name in ("admin_handler", "api_handler"):
 
             async def enter(*_: Any, name: str = name) -> None:
                 opened.append(name)
@@ -54,11 +56,11 @@ class TestStaffDoor:
         """The bodies that came to the door, behind which there is an endless answer."""
         seen: list[bytes] = []
 
-        async def door(scope: Any, receive: Any, send: Any) -> None:
+        async def door(handler: Any, scope: Any, receive: Any, send: Any) -> None:
             seen.append((await receive())["body"])
             await receive()
 
-        monkeypatch.setattr(asgi, "staff_door", door)
+        monkeypatch.setattr(ASGIHandler, "__call__", door)
         return seen
 
     async def test_is_opened_to_a_whole_body_and_told_when_the_client_hangs_up(
@@ -171,6 +173,17 @@ class Lifespan:
         return await self.sent.get()
 
 
+feature_steps: list[str] = []
+
+
+@asynccontextmanager
+async def feature_open() -> AsyncIterator[None]:
+    """A feature's part of the lifespan."""
+    feature_steps.append("entered")
+    yield
+    feature_steps.append("left")
+
+
 @pytest.mark.usefixtures("open_pool")
 class TestLifespan:
     async def test_opens_and_closes_the_pool(self) -> None:
@@ -182,6 +195,17 @@ class TestLifespan:
 
         await lifespan.task
         assert execute._pool is None
+
+    async def test_enters_and_leaves_the_parts_of_features(self, settings: Settings) -> None:
+        settings.API_LIFESPAN = [f"{__name__}.feature_open"]
+        lifespan = Lifespan()
+
+        await lifespan.say("startup")
+        assert feature_steps == ["entered"]
+        await lifespan.say("shutdown")
+        assert feature_steps == ["entered", "left"]
+
+        await lifespan.task
 
     async def test_says_why_the_service_cannot_start(
         self, monkeypatch: pytest.MonkeyPatch, log: list[str]

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from accounts import supabase
 from megapolis import asgi, database, environment, health, shutdown
+from megapolis.database import execute, readiness
 from megapolis.environment import limits
 from megapolis.settings import API_HEADERS
 from tests.fakes import FakeSupabase
@@ -70,13 +72,13 @@ class TestReadiness:
             statements.append(sql)
             return await fetch(sql, *arguments, **options)
 
-        monkeypatch.setattr(database, "fetch_aside", count)
+        monkeypatch.setattr(execute, "fetch_aside", count)
         answers = await asyncio.gather(*(is_ready() for _ in range(20)))
 
         assert all(answers)
-        assert statements == [health.QUESTION]
+        assert statements == [readiness.QUESTION]
         assert await is_ready()
-        assert statements == [health.QUESTION] * 2
+        assert statements == [readiness.QUESTION] * 2
 
     async def test_needs_the_database_and_comes_back_with_it(
         self, open_pool: Any, log: list[str]
@@ -109,8 +111,8 @@ class TestReadiness:
     async def test_needs_every_migration(
         self, db: None, monkeypatch: pytest.MonkeyPatch, log: list[str]
     ) -> None:
-        newer = health.expected_migrations() | {("widgets", "0999_newer"): []}
-        monkeypatch.setattr(health, "expected_migrations", lambda: newer)
+        newer = readiness.expected_migrations() | {("widgets", "0999_newer"): []}
+        monkeypatch.setattr(readiness, "expected_migrations", lambda: newer)
 
         assert not await is_ready()
         assert any("migrations are not applied: widgets.0999_newer" in line for line in log)
@@ -124,8 +126,8 @@ class TestReadiness:
         self, db: None, monkeypatch: pytest.MonkeyPatch, log: list[str]
     ) -> None:
         refuse = b"DO $$ BEGIN RAISE insufficient_privilege; END $$"
-        monkeypatch.setattr(health, "QUESTION", refuse)
-        monkeypatch.setattr(health, "needed_columns", lambda: ())
+        monkeypatch.setattr(readiness, "QUESTION", refuse)
+        monkeypatch.setattr(readiness, "needed_columns", lambda: ())
 
         assert (await ask("/readyz")).problem["status"] == 503
         assert any("Not ready: the readiness query failed with 42501: " in line for line in log)
@@ -147,6 +149,29 @@ class TestReadiness:
         shutdown.begin(alone=True)
 
         assert shutdown.has_begun()
+        assert await is_ready()
+
+
+async def no_reason() -> None:
+    """A check that has nothing to object."""
+
+
+async def no_keys() -> str:
+    return "the keys are missing"
+
+
+class TestReadinessChecksOfFeatures:
+    async def test_say_why_the_process_is_not_ready(
+        self, db: None, settings: Settings, log: list[str]
+    ) -> None:
+        settings.API_READINESS = [f"{__name__}.no_reason", f"{__name__}.no_keys"]
+
+        assert not await is_ready()
+        assert any("Not ready: the keys are missing" in line for line in log)
+
+    async def test_are_passed_when_none_has_a_reason(self, db: None, settings: Settings) -> None:
+        settings.API_READINESS = [f"{__name__}.no_reason"]
+
         assert await is_ready()
 
 

@@ -10,7 +10,7 @@ from django.db.migrations.loader import MigrationLoader
 from psycopg.errors import DiskFull
 
 from megapolis import asgi, health
-from megapolis.database import outages
+from megapolis.database import outages, readiness
 from megapolis.database.errors import translated
 from tests.megapolis.exchange import Exchange
 
@@ -121,9 +121,9 @@ class TestSquashedMigration:
             loader.disk_migrations = disk
 
         monkeypatch.setattr(MigrationLoader, "build_graph", build_graph)
-        health.expected_migrations.cache_clear()
+        readiness.expected_migrations.cache_clear()
         yield
-        health.expected_migrations.cache_clear()
+        readiness.expected_migrations.cache_clear()
 
     @pytest.mark.parametrize(
         ("applied", "missing"),
@@ -138,7 +138,7 @@ class TestSquashedMigration:
     def test_and_those_that_it_replaces_stand_for_each_other(
         self, applied: set[str], missing: list[str]
     ) -> None:
-        assert health._unapplied({("widgets", name) for name in applied}) == missing
+        assert readiness._unapplied({("widgets", name) for name in applied}) == missing
 
 
 class TestWriting:

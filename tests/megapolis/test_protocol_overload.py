@@ -134,4 +134,4 @@ class TestOverload:
     def test_concerns_one_door_only(self) -> None:
         assert {path.encode() for path in health.PATHS} < set(refusing_protocol.NOT_API)
         others = set(refusing_protocol.NOT_API) - {path.encode() for path in health.PATHS}
-        assert others == {path.rstrip("/").encode() for path in asgi.STAFF_PATHS}
+        assert others == {path.rstrip("/").encode() for path in asgi.ADMIN_PATHS}

@@ -9,7 +9,8 @@ import pytest
 from django.core.checks import CheckMessage
 from django.core.management import call_command
 
-from megapolis import database, environment
+from megapolis import environment
+from megapolis.database import execute
 from megapolis.database.errors import DatabaseUnavailable
 from megapolis.exposure import checks
 from megapolis.exposure.checks import check_exposure, checked_at_start
@@ -220,7 +221,7 @@ class TestStart:
         production_checks: list[list[CheckMessage]],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        ordinary, attempts = database.fetch, []
+        ordinary, attempts = execute.fetch, []
 
         async def fetch(*arguments: Any, **options: Any) -> Any:
             attempts.append(arguments)
@@ -228,7 +229,7 @@ class TestStart:
                 raise DatabaseUnavailable
             return await ordinary(*arguments, **options)
 
-        monkeypatch.setattr(database, "fetch", fetch)
+        monkeypatch.setattr(execute, "fetch", fetch)
         monkeypatch.setattr(checks, "PAUSE", 0.001)
         async with checked_at_start():
             await eventually(lambda: production_checks)
@@ -241,7 +242,7 @@ class TestStart:
             raise DatabaseUnavailable
 
         monkeypatch.setattr(environment, "ENVIRONMENT", "production")
-        monkeypatch.setattr(database, "fetch", fetch)
+        monkeypatch.setattr(execute, "fetch", fetch)
         async with checked_at_start():
             pass
 
@@ -261,7 +262,7 @@ class TestStart:
             raise AssertionError
 
         monkeypatch.setattr(environment, "ENVIRONMENT", "development")
-        monkeypatch.setattr(database, "fetch", fetch)
+        monkeypatch.setattr(execute, "fetch", fetch)
         async with checked_at_start():
             pass
 
