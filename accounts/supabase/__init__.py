@@ -13,7 +13,7 @@ from accounts.supabase.identity import (
     Rejection,
     SupabaseUnavailable,
 )
-from accounts.supabase.verifier import SupabaseVerifier, has_keys, verify, verifying
+from accounts.supabase.verifier import SupabaseVerifier, has_keys, verify, verifying, why_not_ready
 
 __all__ = [
     "ForbiddenIdentity",
@@ -25,4 +25,5 @@ __all__ = [
     "has_keys",
     "verify",
     "verifying",
+    "why_not_ready",
 ]
