@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from megapolis.database.pipeline import State
 from megapolis.environment import limits
 from megapolis.handler import NativeHandler
 from megapolis.request import SMALL, incomplete
@@ -142,7 +143,7 @@ class TestClientThatHangsUp:
         pid = await exchange.run_until_hang_up(door)
 
         assert exchange.sent == []
-        assert [each.is_usable and each.is_idle for each in pool._connections] == [True]
+        assert [each.state is State.OPEN and each.is_idle for each in pool._connections] == [True]
         again = await Exchange("/backend").run(door)
         assert json.loads(again.content) == {"pid": pid, "in_transaction": False}
 
@@ -175,7 +176,7 @@ class TestClientThatHangsUp:
 
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert [each.is_usable and each.is_idle for each in pool._connections] == [True]
+        assert [each.state is State.OPEN and each.is_idle for each in pool._connections] == [True]
 
 
 class TestStream:
