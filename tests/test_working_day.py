@@ -110,5 +110,5 @@ class TestMistakeInTheCode:
 
 
 def test_arguments_of_make_test_reach_pytest(checkout: Checkout) -> None:
-    said = checkout.succeed("make test ARGS='tests/test_repository.py -k example -q'")
+    said = checkout.succeed("make test ARGS='tests/test_repository.py -k every_registered -q'")
     assert "1 passed" in said
