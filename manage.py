@@ -29,7 +29,7 @@ def _outage(exc: Exception) -> str | None:
     """Return what to say if the database is to blame, and not the command."""
     # They need the configuration.
     from megapolis.database.errors import DatabaseUnavailable, sqlstate_of, state_of  # noqa: PLC0415
-    from megapolis.redaction import clean  # noqa: PLC0415
+    from megapolis.logger.redaction import clean  # noqa: PLC0415
 
     is_ours = isinstance(exc, DatabaseUnavailable)
     if not is_ours and state_of(exc) is None:

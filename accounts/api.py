@@ -8,9 +8,8 @@ from accounts.auth import concurrent_auth, current_user, current_user_id
 from accounts.schemas import SessionListResponse, TokenRequest, TokenResponse, UserResponse
 from accounts.throttle import AddressThrottle
 from megapolis import environment
-from megapolis.errors import Problem
-from megapolis.fields import Id
-from megapolis.pagination import PageQuery
+from megapolis.errors.problems import Problem
+from megapolis.rest import Id, PageQuery
 
 router = Router(tags=["auth"])
 

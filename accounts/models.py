@@ -1,7 +1,7 @@
 """Users and the sessions in which they use the API.
 
 Values that Django would compute in Python are database defaults, because statements
-(`megapolis.statements`) insert rows without going through `Model.save()`.
+(`megapolis.database.statements`) insert rows without going through `Model.save()`.
 """
 
 import unicodedata

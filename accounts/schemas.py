@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from megapolis.fields import PRINTABLE_PATTERN
+from megapolis.rest import PRINTABLE_PATTERN
 
 
 class CurrentUser(BaseModel):

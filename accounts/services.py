@@ -8,7 +8,7 @@ from accounts.assurance import required_level
 from accounts.schemas import CurrentUser, SessionListResponse, TokenResponse, UserResponse
 from accounts.supabase.identity import Identity
 from megapolis.errors import Conflict, Forbidden, NotFound
-from megapolis.pagination import PageQuery, decode_cursor, encode_cursor, split_page
+from megapolis.rest import PageQuery, decode_cursor, encode_cursor, split_page
 
 _session_key = TypeAdapter(tuple[int])
 _SESSIONS = "sessions"

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from accounts.models import User
 from accounts.schemas import CurrentUser
 from megapolis import database
-from megapolis.statements import Insert, Param
+from megapolis.database import Insert, Param
 
 OBJECT_REPR_MAX_LENGTH = 200
 """The length of the column. Django cuts its own entries to it too."""

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from accounts.models import ApiSession, User
 from accounts.schemas import CurrentUser, SessionResponse, UserResponse
-from megapolis.statements import Insert, Param, Statement, Update
+from megapolis.database import Insert, Param, Statement, Update
 
 
 class ExchangedUser(BaseModel):

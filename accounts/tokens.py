@@ -20,7 +20,7 @@ import jwt
 from accounts import jose
 from megapolis import environment
 from megapolis.errors import Unauthorized
-from megapolis.fields import BIGINT_MAX
+from megapolis.rest import BIGINT_MAX
 
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "megapolis"

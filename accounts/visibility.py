@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
-from megapolis.middleware import AsyncView
+from megapolis.http.middleware import AsyncView
 
 _request: ContextVar[Any] = ContextVar("request", default=None)
 """Not its user, who would be loaded where asgiref compares the variables of two contexts."""

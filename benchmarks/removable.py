@@ -23,12 +23,14 @@ django.setup()
 from django.core.management import execute_from_command_line
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from megapolis import asgi, environment, handler, protocol
-from megapolis.admission import TimedAdmission
-from megapolis.answering_transport import AnsweringTransport
+from megapolis import asgi, environment
 from megapolis.database.wire import Connection
-from megapolis.handler import NativeHandler
-from megapolis.protocol import PatientProtocol
+from megapolis.http import api_handler
+from megapolis.http.api_handler import ApiHandler
+from megapolis.http.load_shedding import TimedLoadShedder
+from megapolis.server import protocol
+from megapolis.server.protocol import TimeoutProtocol
+from megapolis.server.write_coalescing import CoalescingTransport
 
 type Removal = AbstractContextManager[Any]
 
@@ -47,23 +49,23 @@ class UncheckedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Have answers leave in one piece."""
         super().connection_made(transport)
-        self._answering_transport: Any = AnsweringTransport(transport, transport.close)
+        self._coalescing_transport: Any = CoalescingTransport(transport, transport.close)
 
     def on_headers_complete(self) -> None:
         """Have the request answered."""
         super().on_headers_complete()
-        self.cycle.transport = self._answering_transport
+        self.cycle.transport = self._coalescing_transport
 
     def on_response_complete(self) -> None:
         """An answer is on its way."""
-        self._answering_transport.end()
+        self._coalescing_transport.end()
         super().on_response_complete()
 
 
 class Protocol:
     """Makes what connections are given to."""
 
-    made: type[HttpToolsProtocol] = PatientProtocol
+    made: type[HttpToolsProtocol] = TimeoutProtocol
 
     def __new__(cls, **arguments: Any) -> Any:
         return cls.made(**arguments)
@@ -80,17 +82,17 @@ def overload() -> Removal:
     def nothing(*_: object) -> bool:
         return False
 
-    return patch.multiple(TimedAdmission, refuses=nothing, __enter__=nothing, __exit__=nothing)
+    return patch.multiple(TimedLoadShedder, rejects=nothing, __enter__=nothing, __exit__=nothing)
 
 
 def time_to_answer() -> Removal:
     """Let a view take as long as it likes."""
-    return patch.object(handler, "asyncio", SimpleNamespace(timeout=lambda _: Unlimited()))
+    return patch.object(api_handler, "asyncio", SimpleNamespace(timeout=lambda _: Unlimited()))
 
 
 def hang_ups() -> Removal:
     """Do not look whether the client is still there."""
-    return patch.object(handler, "CancelledByDisconnect", lambda *_, **__: nullcontext())
+    return patch.object(api_handler, "CancelledByDisconnect", lambda *_, **__: nullcontext())
 
 
 def dead_connections() -> Removal:
@@ -105,7 +107,7 @@ def headers() -> Removal:
 
 def host() -> Removal:
     """Believe every `Host`."""
-    return patch.object(NativeHandler, "_check_host", lambda *_: None)
+    return patch.object(ApiHandler, "_check_host", lambda *_: None)
 
 
 def access_log() -> Removal:
@@ -143,7 +145,7 @@ def main() -> None:
         is_removed = not is_removed
 
     signal.signal(signal.SIGUSR1, toggle)
-    protocol.PatientProtocol = Protocol  # type: ignore[assignment,misc] # uvicorn looks it up
+    protocol.TimeoutProtocol = Protocol  # type: ignore[assignment,misc] # uvicorn looks it up
     execute_from_command_line(["manage.py", *command])
 
 

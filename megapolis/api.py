@@ -5,7 +5,7 @@ from django.utils.module_loading import import_string
 from ninja import Router
 
 from megapolis.features import FEATURES
-from megapolis.ninja_api import Api
+from megapolis.rest.ninja_api import Api
 
 api = Api(
     title="Megapolis API",

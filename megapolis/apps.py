@@ -17,10 +17,10 @@ class MegapolisConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks, the errors of the database, and what follows `migrate`."""
-        from megapolis import checks  # noqa: F401, PLC0415 - needs the apps
         from megapolis.database.errors import translated  # noqa: PLC0415 - see above
-        from megapolis.exception_handler import TRANSLATORS  # noqa: PLC0415 - see above
-        from megapolis.exposure.checks import close_after_migrate  # noqa: PLC0415 - see above
+        from megapolis.database.exposure.checks import close_after_migrate  # noqa: PLC0415 - see above
+        from megapolis.errors.exception_handler import TRANSLATORS  # noqa: PLC0415 - see above
+        from megapolis.http import checks  # noqa: F401, PLC0415 - needs the apps
 
         TRANSLATORS[DatabaseError] = translated
 

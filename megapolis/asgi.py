@@ -1,11 +1,11 @@
 """The ASGI application, which hands each request to one of two handlers. There is no WSGI.
 
 - `/admin/` and `/static/` go to Django's own handler with Django's middleware
-  (`megapolis.admin_handler`). With `ADMIN_ENABLED=false` only `/static/` does, where the
+  (`megapolis.http.admin_handler`). With `ADMIN_ENABLED=false` only `/static/` does, where the
   interactive documentation has its files.
-- `/livez` and `/readyz` are answered before either (`megapolis.health`).
+- `/livez` and `/readyz` are answered before either (`megapolis.http.health`).
 - Everything else goes to the handler of the API, which never leaves the event loop
-  (`megapolis.handler`).
+  (`megapolis.http.api_handler`).
 
 Database connections and timeouts of the API belong to an event loop, which WSGI does not have.
 """
@@ -22,17 +22,19 @@ django.setup()
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from megapolis import database, environment, garbage, health, shutdown
-from megapolis.admin_handler import AdminHandler
-from megapolis.exposure.checks import checked_at_start
-from megapolis.handler import NativeHandler
+from megapolis import database, environment
+from megapolis.database.exposure.checks import check_at_start
+from megapolis.http import health
+from megapolis.http.admin_handler import AdminHandler
+from megapolis.http.api_handler import ApiHandler
+from megapolis.http.prepared_response import Send
+from megapolis.http.request import Receive, Scope
 from megapolis.logger import logger
-from megapolis.plain import Send
-from megapolis.request import Receive, Scope
+from megapolis.server import gc_tuning, shutdown
 
 ADMIN_PATHS = ("/admin/", "/static/") if environment.ADMIN_ENABLED else ("/static/",)
 
-api_handler = NativeHandler()
+api_handler = ApiHandler()
 admin_handler = AdminHandler()
 
 
@@ -55,12 +57,12 @@ async def lifespan(receive: Receive, send: Send) -> None:
     await receive()
     async with AsyncExitStack() as stack:
         try:
-            stack.enter_context(shutdown.following_parent())
+            stack.enter_context(shutdown.stop_with_parent())
             await stack.enter_async_context(database.connected())
-            await stack.enter_async_context(checked_at_start())
+            await stack.enter_async_context(check_at_start())
             for path in settings.API_LIFESPAN:
                 await stack.enter_async_context(import_string(path)())
-            stack.enter_context(garbage.gc_tuned())
+            stack.enter_context(gc_tuning.gc_tuned())
         except Exception as exc:  # noqa: BLE001 - the server must be told, whatever it is
             logger.exception("The service cannot start")
             await send({"type": "lifespan.startup.failed", "message": str(exc)})

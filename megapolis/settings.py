@@ -1,8 +1,8 @@
 """Django's settings. What differs between machines comes from `megapolis.environment`.
 
-There are two doors (`megapolis.asgi`), and each has its own middleware: `MIDDLEWARE` is Django's
-own name and serves the staff door, `API_MIDDLEWARE` serves the API door, where every entry must be
-native async (`megapolis.checks` says so at start).
+There are two handlers (`megapolis.asgi`), each with its own middleware: `MIDDLEWARE` is Django's
+own name and serves the admin, `API_MIDDLEWARE` serves the API, where every entry must be
+native async (`megapolis.http.checks` says so at start).
 """
 
 import re
@@ -44,10 +44,10 @@ ROOT_URLCONF = "megapolis.urls"
 APPEND_SLASH = True
 
 API_MIDDLEWARE = [
-    "megapolis.middleware.request_context",
+    "megapolis.http.middleware.request_context",
     *(["corsheaders.middleware.CorsMiddleware"] if environment.CORS_ALLOWED_ORIGINS else []),
-    "megapolis.middleware.append_slash",
-    "megapolis.middleware.http_methods",
+    "megapolis.http.middleware.append_slash",
+    "megapolis.http.middleware.http_methods",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -69,7 +69,7 @@ API_AUTH = "accounts.auth.JWTAuth"  # The auth class of endpoints that do not na
 API_LIFESPAN = ["accounts.supabase.verifying"]  # Async context managers around all requests.
 # Async functions that return a reason for /readyz, or None. The first reason is logged.
 API_READINESS = [
-    "megapolis.shutdown.why_not_ready",
+    "megapolis.server.shutdown.why_not_ready",
     "megapolis.database.readiness.why_not_ready",
     "accounts.supabase.why_not_ready",
 ]
@@ -88,11 +88,11 @@ TEMPLATES = [
     },
 ]
 
-# The pool of the API door (`megapolis.database`) reads its address from here, too.
+# The pool of the API handler (`megapolis.database`) reads its address from here, too.
 database: dict[str, Any] = (
-    {**Env.db_url_config(environment.DATABASE_URL), "ENGINE": "megapolis.postgresql"}
+    {**Env.db_url_config(environment.DATABASE_URL), "ENGINE": "megapolis.database.postgresql"}
     if environment.DATABASE_URL
-    else {"ENGINE": "megapolis.embedded", "NAME": "megapolis", "USER": "postgres"}
+    else {"ENGINE": "megapolis.database.embedded", "NAME": "megapolis", "USER": "postgres"}
 )
 # A cursor on the server lasts longer than a transaction pooler lends the connection.
 database["DISABLE_SERVER_SIDE_CURSORS"] = not environment.DATABASE_PREPARED_STATEMENTS
@@ -121,7 +121,7 @@ LANGUAGE_CODE = "en-us"
 USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
-FORMAT_MODULE_PATH = "megapolis.formats"
+FORMAT_MODULE_PATH = "megapolis.admin.formats"
 
 # Served from where the packages have them, in production too: there is nothing to collect.
 STATIC_URL = "/static/"

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from accounts import tokens
 from accounts.models import ApiSession, User
 from megapolis import database
-from megapolis.statements import Insert, Param
+from megapolis.database import Insert, Param
 
 _numbers = count(1)
 

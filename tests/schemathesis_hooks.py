@@ -15,7 +15,7 @@ django.setup()
 
 from accounts import tokens  # noqa: E402
 from accounts.models import ApiSession, User  # noqa: E402
-from megapolis.pagination import InvalidCursor  # noqa: E402
+from megapolis.rest.pagination import InvalidCursor  # noqa: E402
 from widgets.services import NameExists, SearchOrder  # noqa: E402
 
 REFUSALS = {NameExists.detail, InvalidCursor.detail, SearchOrder.detail}

@@ -22,7 +22,7 @@ from megapolis import database, environment
 from megapolis.database.pool import Pool
 from megapolis.database.wire import Connection
 from tests import factories
-from tests.megapolis.exchange import Exchange
+from tests.megapolis.asgi_request import AsgiRequest
 
 ROWS = 101
 """One more than the longest page, so that pages of every length have a cursor."""
@@ -41,7 +41,7 @@ ALWAYS = {"round trips": 2, "connections": 2, "threads": 0, "messages": 2}
 NOISE = (str(Path(asyncio.__file__).parent), selectors.__file__, __file__)
 """Not counted: how often the event loop turns depends on how the bytes arrive."""
 
-type Send = Callable[[], Awaitable[Exchange]]
+type Send = Callable[[], Awaitable[AsgiRequest]]
 
 
 class Meter:
@@ -107,11 +107,11 @@ async def requests(
     names = iter(range(10_000))
 
     def get(path: str, query: bytes = b"") -> Send:
-        return lambda: Exchange(path, query=query, headers=authorization).run(application)
+        return lambda: AsgiRequest(path, query=query, headers=authorization).run(application)
 
-    def post() -> Awaitable[Exchange]:
+    def post() -> Awaitable[AsgiRequest]:
         body = b'{"name": "New %d"}' % next(names)
-        return Exchange("/widgets/", method="POST", headers=json, body=body).run(application)
+        return AsgiRequest("/widgets/", method="POST", headers=json, body=body).run(application)
 
     return {
         "get": get(f"/widgets/{widgets[0].id}"),

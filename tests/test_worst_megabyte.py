@@ -28,16 +28,15 @@ from accounts.models import User, normalize_email, parse_email
 from accounts.schemas import TokenRequest
 from accounts.throttle import client_network
 from megapolis import settings
-from megapolis.errors import problem_response
-from megapolis.exception_handler import _field_problem
-from megapolis.fields import Id, Text
-from megapolis.middleware import _is_plain
-from megapolis.pagination import PageQuery, decode_cursor
-from megapolis.parser import StrictJSONParser
-from megapolis.redaction import HIDING, clean, redact
-from megapolis.request import _length
-from megapolis.routing import resolve
-from megapolis.tracebacks import format_traceback
+from megapolis.errors.exception_handler import _field_problem
+from megapolis.errors.problems import problem_response
+from megapolis.http.middleware import _is_plain
+from megapolis.http.request import _length
+from megapolis.http.routing import resolve
+from megapolis.logger.redaction import HIDING, clean, redact
+from megapolis.logger.tracebacks import format_traceback
+from megapolis.rest import Id, PageQuery, Text, decode_cursor
+from megapolis.rest.parser import StrictJSONParser
 from tests.worst_cases import MARKS, MEGABYTE, assert_linear, assert_quick, repeated
 from widgets.schemas import WidgetCreateRequest, WidgetListQuery
 
@@ -138,9 +137,11 @@ def test_a_pattern(name: str) -> None:
 
 
 def test_the_patterns_are_found() -> None:
-    assert {"megapolis.fields._CONTROL", "megapolis.parser.STRINGS", "accounts.tokens.ID"} <= {
-        *PATTERNS
-    }
+    assert {
+        "megapolis.rest.types._CONTROL",
+        "megapolis.rest.parser.STRINGS",
+        "accounts.tokens.ID",
+    } <= {*PATTERNS}
     assert len(PATTERNS) > 10
 
 

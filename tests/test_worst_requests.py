@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from tests import factories
-from tests.megapolis.exchange import Exchange
+from tests.megapolis.asgi_request import AsgiRequest
 from tests.worst_cases import MARKS, MEGABYTE, MOST_SECONDS, repeated
 
 pytestmark = pytest.mark.usefixtures("logging_as_it_was", "log_folder")
@@ -138,7 +138,7 @@ async def test_the_loop_goes_on(
     with django_db_blocker.unblock():
         for _ in range(3):
             with longest_turn(monkeypatch) as longest:
-                exchange = Exchange(**request, headers=headers)
+                exchange = AsgiRequest(**request, headers=headers)
                 await asyncio.create_task(exchange.run(application))  # in turns of its own
             assert exchange.status < 500
             assert longest[0]

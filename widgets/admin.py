@@ -13,7 +13,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from accounts.visibility import is_email_shown
 from megapolis.admin import CreatedFilter, StaffAdmin, csv_response
-from megapolis.fields import clean_text
+from megapolis.rest import clean_text
 from widgets.models import LAST_NAME, NAME_COLLATION, Widget
 
 if TYPE_CHECKING:

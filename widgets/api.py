@@ -4,8 +4,8 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Status
 
 from accounts.auth import concurrent_auth, current_user, current_user_id
-from megapolis.errors import Problem
-from megapolis.fields import Id
+from megapolis.errors.problems import Problem
+from megapolis.rest import Id
 from widgets import services
 from widgets.schemas import (
     WidgetCreateRequest,

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from megapolis.fields import Text
-from megapolis.pagination import PageQuery
+from megapolis.rest import PageQuery, Text
 from widgets.models import NAME_MAX_LENGTH
 
 type WidgetOrder = Literal["id", "-id", "name", "-name"]

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from accounts.schemas import CurrentUser
 from accounts.staff import log_change, log_deletion, transaction_of_staff
 from megapolis.errors import BadRequest, Forbidden, NotFound, UnprocessableContent
-from megapolis.pagination import decode_cursor, encode_cursor, split_page
+from megapolis.rest import decode_cursor, encode_cursor, split_page
 from widgets import statements
 from widgets.models import LAST_NAME, Widget
 from widgets.schemas import (

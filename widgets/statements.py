@@ -15,7 +15,7 @@ from django.db.models import (
 from django.db.models.functions import Collate, Lower, Now
 
 from accounts.staff import holds_permission
-from megapolis.statements import Delete, Insert, Param, Statement, Update
+from megapolis.database import Delete, Insert, Param, Statement, Update
 from widgets.models import NAME_COLLATION, Widget
 from widgets.schemas import WidgetOrder, WidgetResponse
 

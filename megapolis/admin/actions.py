@@ -54,11 +54,11 @@ class ConfirmedActions(ModelAdmin):
             rows = [row for row in queryset if self.may_act_on(request, row)]
             apply(self.model._default_manager.filter(pk__in=[row.pk for row in rows]))
             self._log(request, rows, action)
-        left_alone = queryset.count() - len(rows)
+        gc_tuned = queryset.count() - len(rows)
         if rows:
             messages.success(request, f"{capfirst(action.done)}: {self._amount(len(rows))}.")
-        if left_alone > 0:
-            text = f"Left alone, because you may not do that: {self._amount(left_alone)}."
+        if gc_tuned > 0:
+            text = f"Left alone, because you may not do that: {self._amount(gc_tuned)}."
             messages.warning(request, text)
         return None
 

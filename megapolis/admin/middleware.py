@@ -1,4 +1,4 @@
-"""The middleware that the staff door has besides Django's."""
+"""The middleware that the admin has besides Django's."""
 
 from django.db import DataError
 from django.http import HttpRequest, HttpResponse
@@ -7,15 +7,15 @@ from django.shortcuts import render
 from django.utils.decorators import async_only_middleware
 from django.utils.deprecation import MiddlewareMixin
 
-from megapolis import middleware
 from megapolis.admin.outage import outage_page
+from megapolis.http import middleware
+from megapolis.http.middleware import AsyncView
 from megapolis.logger import logger
-from megapolis.middleware import AsyncView
 
 
 @async_only_middleware
 def request_context(get_response: AsyncView) -> AsyncView:
-    """The API door's, marked for Django's own handler as what it is, with forms in UTF-8.
+    """The middleware of the API, marked for Django's own handler, with forms in UTF-8.
 
     A charset that a client names could be any of Python's codecs, some of which are none for text.
     """

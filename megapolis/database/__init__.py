@@ -1,4 +1,4 @@
-"""The database for code that runs in the event loop, beneath `megapolis.statements`.
+"""The database for code that runs in the event loop, beneath `megapolis.database.statements`.
 
 In a request the pool is open: the ASGI lifespan opens and closes it. Elsewhere, open it yourself:
 
@@ -28,9 +28,15 @@ from megapolis.database.execute import (
     read_only,
     transaction,
 )
+from megapolis.database.statements import Delete, Insert, Param, Statement, Update
 
 __all__ = [
     "DatabaseUnavailable",
+    "Delete",
+    "Insert",
+    "Param",
+    "Statement",
+    "Update",
     "close_pool",
     "connected",
     "fetch",

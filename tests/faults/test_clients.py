@@ -10,8 +10,8 @@ import pytest
 from megapolis import environment
 from megapolis.database.connections import PIPELINES
 from tests.faults.conftest import Report
-from tests.faults.crowd import connected
 from tests.faults.load import Client
+from tests.faults.many_clients import connected_clients
 from tests.faults.service import WORKERS, Database, Service
 from tests.waiting import eventually
 
@@ -68,7 +68,7 @@ async def hang_up(
     service: Service, token: str, numbers: range, *, when: Callable[[], bool]
 ) -> None:
     """Begin requests, each to another point, and hang up when it is time."""
-    clients = await connected(service, token, len(numbers))
+    clients = await connected_clients(service, token, len(numbers))
     for number, client in zip(numbers, clients, strict=True):
         assert client.writer
         body = b'{"name": "hung up %d"}' % number
@@ -86,7 +86,7 @@ async def use_the_whole_pool(service: Service, token: str, database: Database) -
     """Let requests wait for a lock on the connections of every worker, and end well."""
     with database.connect() as lock:
         lock.execute("BEGIN; LOCK TABLE widgets_widget")
-        clients = await connected(service, token, 2 * WAVE)
+        clients = await connected_clients(service, token, 2 * WAVE)
         answers = asyncio.gather(*(client.ask("GET", "/widgets/") for client in clients))
         await eventually(lambda: database.backends("active") >= WORKERS * PIPELINES)
     assert {answer.status for answer in await answers} <= {200, 503}
@@ -101,7 +101,7 @@ class TestIdleConnections:
         self, service: Service, token: str, report: Report, descriptors: int
     ) -> None:
         number = min(10_000, descriptors - 1000)
-        idle = await connected(service, "", number)
+        idle = await connected_clients(service, "", number)
         for start in range(0, number, 200):  # one that has asked for nothing yet is soon cut
             asked = (client.ask("GET", "/livez") for client in idle[start : start + 200])
             assert {answer.status for answer in await asyncio.gather(*asked)} == {200}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from megapolis.refusing_protocol import LINGER
+from megapolis.server.closing_protocol import LINGER
 from tests.faults.conftest import Report
 from tests.faults.load import Client
 from tests.faults.service import Service

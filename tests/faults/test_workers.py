@@ -1,4 +1,4 @@
-"""Workers that are killed, and a service that is told to stop."""
+"""Supervisor that are killed, and a service that is told to stop."""
 
 import asyncio
 import os

@@ -18,28 +18,28 @@ type OpenPool = Callable[..., Any]
 type Connect = Callable[[], Any]
 
 ALLOWED = "https://app.example.com"
-"""The origin that `cors_door` allows."""
+"""The origin that `cors_handler` allows."""
 
 
 @pytest.fixture
-def door(settings: Any) -> Any:
-    """The API door, with ordinary Django views behind it."""
-    from megapolis.handler import NativeHandler
+def handler(settings: Any) -> Any:
+    """The API handler, with ordinary Django views behind it."""
+    from megapolis.http.api_handler import ApiHandler
 
     settings.ROOT_URLCONF = "tests.megapolis.stock_urls"
-    return NativeHandler()
+    return ApiHandler()
 
 
 @pytest.fixture
-def cors_door(settings: Any) -> Any:
-    """The API door of a service that allows one origin."""
-    from megapolis.handler import NativeHandler
+def cors_handler(settings: Any) -> Any:
+    """The API handler of a service that allows one origin."""
+    from megapolis.http.api_handler import ApiHandler
 
     settings.ROOT_URLCONF = "tests.megapolis.stock_urls"
     settings.CORS_ALLOWED_ORIGINS = [ALLOWED]
     first, *others = settings.API_MIDDLEWARE
     settings.API_MIDDLEWARE = [first, "corsheaders.middleware.CorsMiddleware", *others]
-    return NativeHandler()
+    return ApiHandler()
 
 
 @pytest.fixture
@@ -156,8 +156,8 @@ def events(log_folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 async def samples(observer: "psycopg.AsyncConnection[Any]") -> AsyncIterator[None]:
-    """The table of `tests.megapolis.samples`, empty."""
-    from tests.megapolis.samples import CREATE_TABLE
+    """The table of `tests.megapolis.database.sample_model`, empty."""
+    from tests.megapolis.database.sample_model import CREATE_TABLE
 
     await observer.execute(CREATE_TABLE)
     yield
@@ -165,20 +165,20 @@ async def samples(observer: "psycopg.AsyncConnection[Any]") -> AsyncIterator[Non
 
 
 @pytest.fixture
-async def server(door: Any, db: None) -> AsyncIterator[uvicorn.Server]:
+async def server(handler: Any, db: None) -> AsyncIterator[uvicorn.Server]:
     """The door, served as `manage.py run` does."""
-    from megapolis.admission import Admission
-    from tests.megapolis.sockets import served
+    from megapolis.http.load_shedding import LoadShedder
+    from tests.megapolis.server.raw_client import served
 
-    door.admission = Admission(300, name="of a test")
-    async with served(door) as server:
+    handler.admission = LoadShedder(300, name="of a test")
+    async with served(handler) as server:
         yield server
 
 
 @pytest.fixture
 async def connect(server: Any) -> AsyncIterator[Connect]:
     """`await connect()` returns a new connection."""
-    from tests.megapolis.sockets import Client
+    from tests.megapolis.server.raw_client import Client
 
     writers = []
 

@@ -1,4 +1,4 @@
-"""A URLconf of ordinary Django views, to be mounted on the API door."""
+"""A URLconf of ordinary Django views, to be mounted on the API handler."""
 
 import asyncio
 import threading

@@ -10,16 +10,17 @@ from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 from pytest_django import Settings
 
-from megapolis import admission, asgi, database, environment
+from megapolis import asgi, database, environment
 from megapolis.database import execute
 from megapolis.environment import limits
-from tests.megapolis.exchange import Exchange
+from megapolis.http import load_shedding
+from tests.megapolis.asgi_request import AsgiRequest
 from tests.waiting import eventually
 
 
 class TestDoors:
     @pytest.mark.parametrize(
-        ("path", "door"),
+        ("path", "handler"),
         [
             ("/admin/", "admin_handler"),
             ("/admin", "admin_handler"),
@@ -31,7 +32,7 @@ class TestDoors:
         ],
     )
     async def test_are_told_apart_by_the_path(
-        self, monkeypatch: pytest.MonkeyPatch, path: str, door: str
+        self, monkeypatch: pytest.MonkeyPatch, path: str, handler: str
     ) -> None:
         opened: list[str] = []
         for name in ("admin_handler", "api_handler"):
@@ -41,13 +42,13 @@ class TestDoors:
 
             monkeypatch.setattr(asgi, name, enter)
 
-        await Exchange(path).run(asgi.application)
+        await AsgiRequest(path).run(asgi.application)
 
-        assert opened == [door]
+        assert opened == [handler]
 
 
-def login(body: bytes | None, **headers: str) -> Exchange:
-    return Exchange("/admin/login/", method="POST", headers=headers, body=body)
+def login(body: bytes | None, **headers: str) -> AsgiRequest:
+    return AsgiRequest("/admin/login/", method="POST", headers=headers, body=body)
 
 
 class TestStaffDoor:
@@ -56,11 +57,11 @@ class TestStaffDoor:
         """The bodies that came to the door, behind which there is an endless answer."""
         seen: list[bytes] = []
 
-        async def door(handler: Any, scope: Any, receive: Any, send: Any) -> None:
+        async def handler(handler: Any, scope: Any, receive: Any, send: Any) -> None:
             seen.append((await receive())["body"])
             await receive()
 
-        monkeypatch.setattr(ASGIHandler, "__call__", door)
+        monkeypatch.setattr(ASGIHandler, "__call__", handler)
         return seen
 
     async def test_is_opened_to_a_whole_body_and_told_when_the_client_hangs_up(
@@ -77,8 +78,8 @@ class TestStaffDoor:
     @pytest.mark.parametrize("path", ["/admin/login/", "/static/x.css"])
     async def test_is_shut_to_large_bodies(self, seen: list[bytes], path: str) -> None:
         declared = {"content-length": str(limits.BODY_MAX_BYTES + 1)}
-        early = Exchange(path, method="POST", headers=declared, body=None)
-        late = Exchange(path, method="POST", body=None)
+        early = AsgiRequest(path, method="POST", headers=declared, body=None)
+        late = AsgiRequest(path, method="POST", body=None)
         for _ in range(3):
             late.say(b" " * (limits.BODY_MAX_BYTES // 2), more=True)
 
@@ -91,30 +92,30 @@ class TestStaffDoor:
     async def test_does_not_count_who_has_not_sent_his_request(
         self, seen: list[bytes], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(admission.staff, "limit", 1)
+        monkeypatch.setattr(load_shedding.staff, "limit", 1)
         slow, other = login(None), login(b"")
         slow.say(b"a", more=True)
         tasks = [asyncio.create_task(each.run(asgi.application)) for each in (slow, other)]
         await eventually(lambda: seen)
 
         assert seen == [b""]
-        refused = await login(b"").run(asgi.application)
-        assert refused.status == 503
+        rejected = await login(b"").run(asgi.application)
+        assert rejected.status == 503
         for each in (slow, other):
             each.hang_up()
         await asyncio.gather(*tasks)
-        assert admission.staff.in_flight == 0
+        assert load_shedding.staff.in_flight == 0
 
     async def test_is_not_filled_by_readers_of_files(
         self, seen: list[bytes], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(admission.staff, "limit", 1)
-        monkeypatch.setattr(admission.static, "limit", 1)
-        readers = [Exchange("/static/x.css"), Exchange("/admin/")]
+        monkeypatch.setattr(load_shedding.staff, "limit", 1)
+        monkeypatch.setattr(load_shedding.static, "limit", 1)
+        readers = [AsgiRequest("/static/x.css"), AsgiRequest("/admin/")]
         tasks = [asyncio.create_task(reader.run(asgi.application)) for reader in readers]
         await eventually(lambda: len(seen) == 2)
 
-        assert (await Exchange("/static/x.css").run(asgi.application)).status == 503
+        assert (await AsgiRequest("/static/x.css").run(asgi.application)).status == 503
         for reader in readers:
             reader.hang_up()
         await asyncio.gather(*tasks)
@@ -142,7 +143,7 @@ class TestContentType:
     ) -> None:
         headers = {"content-type": value}
 
-        exchange = await Exchange(path, method="POST", headers=headers).run(asgi.application)
+        exchange = await AsgiRequest(path, method="POST", headers=headers).run(asgi.application)
 
         assert exchange.status == 400
         assert "Traceback" not in "".join(log)
@@ -150,7 +151,7 @@ class TestContentType:
 
 class TestWebSocket:
     async def test_is_refused(self) -> None:
-        exchange = Exchange("/widgets/")
+        exchange = AsgiRequest("/widgets/")
         exchange.scope["type"] = "websocket"
 
         await exchange.run(asgi.application)

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 
 from megapolis.embedded import EmbeddedError
-from megapolis.redaction import clean
+from megapolis.logger.redaction import clean
 
 
 class Command(BaseCommand):

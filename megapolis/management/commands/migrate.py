@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.core.management.commands import migrate
 from django.db import DatabaseError, connection
 
-from megapolis.redaction import clean
+from megapolis.logger.redaction import clean
 
 
 class Command(migrate.Command):

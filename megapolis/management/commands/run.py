@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from megapolis import embedded, environment
 from megapolis.environment import limits
-from megapolis.server import serve
+from megapolis.server.serve import serve
 
 
 class Command(BaseCommand):
@@ -43,7 +43,7 @@ class Command(BaseCommand):
             port=port,
             workers=workers,
             loop="uvloop",
-            http="megapolis.protocol:PatientProtocol",
+            http="megapolis.server.protocol:TimeoutProtocol",
             ws="none",
             lifespan="on",
             log_config=None,

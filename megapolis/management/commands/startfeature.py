@@ -20,7 +20,7 @@ from django.core.management.commands import startapp
 
 from megapolis import environment, features
 from megapolis.environment import BASE_DIR
-from megapolis.feature_template import FOLDERS, NameClash, Names, render
+from megapolis.management.feature_template import FOLDERS, NameClash, Names, render
 
 REGISTRY = BASE_DIR / "megapolis" / "features.py"
 OPENAPI = BASE_DIR / "docs" / "openapi.json"

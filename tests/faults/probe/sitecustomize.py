@@ -30,7 +30,7 @@ def show(number: int, frame: object) -> None:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Who asks does so until there is an answer.
     gc.collect()  # A task whose exception nobody has retrieved is told of when it is collected.
     ctypes.CDLL(None).malloc_trim(0)  # What malloc keeps for later, nobody holds.
-    admission = sys.modules["megapolis.admission"]
+    admission = sys.modules["megapolis.http.load_shedding"]
     seen = {
         "tasks": [getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks()],
         "in_flight": admission.api.in_flight + admission.staff.in_flight,

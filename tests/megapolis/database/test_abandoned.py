@@ -7,16 +7,15 @@ import psycopg
 import pytest
 
 from megapolis import database
+from megapolis.database import Insert, Param, Statement, execute
 from megapolis.database import connection as factory
-from megapolis.database import execute
 from megapolis.database.connections import PIPELINES
 from megapolis.database.pipeline import State
 from megapolis.database.wire import Connection
 from megapolis.environment import limits
-from megapolis.statements import Insert, Param, Statement
 from tests.megapolis.database.connections import LENGTH, SLEEP, backend, until_asleep
+from tests.megapolis.database.sample_model import Sample, SampleRow
 from tests.megapolis.database.test_recovery import until_blocked
-from tests.megapolis.samples import Sample, SampleRow
 from tests.waiting import eventually, eventually_equals
 
 pytestmark = pytest.mark.usefixtures("nothing_unhandled")

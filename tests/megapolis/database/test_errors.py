@@ -9,7 +9,7 @@ import pytest
 from psycopg import errors
 
 from megapolis import database
-from megapolis.database import outages
+from megapolis.database import Insert, Param, Statement, outages
 from megapolis.database.errors import (
     UNREACHABLE,
     DatabaseUnavailable,
@@ -21,9 +21,8 @@ from megapolis.database.errors import (
     translated,
 )
 from megapolis.errors import ApiError
-from megapolis.exception_handler import exception_response
-from megapolis.statements import Insert, Param, Statement
-from tests.megapolis.samples import Sample, SampleRow
+from megapolis.errors.exception_handler import exception_response
+from tests.megapolis.database.sample_model import Sample, SampleRow
 
 insert = Insert(Sample, {"name": Param("name"), "number": Param("number")}, row=SampleRow)
 everything = Statement(Sample.objects.order_by("id"), row=SampleRow)

@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 
 from megapolis import database
-from megapolis.database import connection
+from megapolis.database import Insert, Param, Statement, connection
 from megapolis.database.errors import DatabaseUnavailable
 from megapolis.environment import limits
-from megapolis.statements import Insert, Param, Statement
+from tests.megapolis.asgi_request import AsgiRequest
+from tests.megapolis.database.sample_model import Sample, SampleRow
 from tests.megapolis.database.test_recovery import until_blocked
 from tests.megapolis.database.test_transactions import outside
-from tests.megapolis.exchange import Exchange
-from tests.megapolis.samples import Sample, SampleRow
 
 pytestmark = pytest.mark.usefixtures("samples")
 
@@ -38,19 +37,19 @@ class TestSlowStatement:
 
 class TestExhaustedPool:
     async def test_is_a_503_after_a_bounded_wait(
-        self, open_pool: Any, door: Any, monkeypatch: pytest.MonkeyPatch
+        self, open_pool: Any, handler: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(limits, "MAX_WAIT", 0.05)
         await open_pool(size=1)
 
         async with database.transaction():
-            other = Exchange("/select-one")
-            await asyncio.create_task(outside(other.run(door)))
+            other = AsgiRequest("/select-one")
+            await asyncio.create_task(outside(other.run(handler)))
 
         assert other.problem["status"] == 503
         assert other.problem["detail"] == "The database is temporarily unavailable"
         assert other.headers["Retry-After"] == "1"
-        assert (await Exchange("/select-one").run(door)).status == 200
+        assert (await AsgiRequest("/select-one").run(handler)).status == 200
 
     async def test_is_a_503_for_a_transaction_too(
         self, open_pool: Any, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,7 @@ import pytest
 from megapolis import environment
 from megapolis.embedded import EmbeddedServer
 from megapolis.environment import limits
-from tests.megapolis.exchange import Exchange
+from tests.megapolis.asgi_request import AsgiRequest
 
 
 @pytest.fixture(scope="module")
@@ -31,42 +31,42 @@ def address(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> dict[str
     return {"host": server.start(), "dbname": "postgres", "user": "postgres"}
 
 
-async def get(door: Any) -> Exchange:
-    return await Exchange("/select-one").run(door)
+async def get(handler: Any) -> AsgiRequest:
+    return await AsgiRequest("/select-one").run(handler)
 
 
 class TestOutage:
     async def test_is_answered_with_503_and_over_with_the_first_request_after_it(
-        self, door: Any, open_pool: Any, server: EmbeddedServer, address: dict[str, Any]
+        self, handler: Any, open_pool: Any, server: EmbeddedServer, address: dict[str, Any]
     ) -> None:
         await open_pool(**address)
-        assert (await get(door)).status == 200
+        assert (await get(handler)).status == 200
 
         server.stop("immediate")
         for _ in range(2):
-            away = await get(door)
+            away = await get(handler)
             assert away.problem["status"] == 503
             assert away.headers["Retry-After"] == "1"
 
         server.start()
         started = perf_counter()
-        assert (await get(door)).status == 200
+        assert (await get(handler)).status == 200
         assert perf_counter() - started < 1
 
     async def test_at_the_start_of_the_service_heals_by_itself(
-        self, door: Any, open_pool: Any, server: EmbeddedServer, address: dict[str, Any]
+        self, handler: Any, open_pool: Any, server: EmbeddedServer, address: dict[str, Any]
     ) -> None:
         server.stop()
         await open_pool(full=False, **address)
-        assert (await get(door)).status == 503
+        assert (await get(handler)).status == 503
 
         server.start()
 
-        assert (await get(door)).status == 200
+        assert (await get(handler)).status == 200
 
     async def test_is_told_in_one_line_and_its_end_in_another(
         self,
-        door: Any,
+        handler: Any,
         open_pool: Any,
         server: EmbeddedServer,
         address: dict[str, Any],
@@ -75,9 +75,9 @@ class TestOutage:
         await open_pool(**address)
         server.stop()
         for _ in range(2):
-            await get(door)
+            await get(handler)
         server.start()
-        await get(door)
+        await get(handler)
 
         told = [line for line in log if "PostgreSQL is" in line or "pool" in line]
         assert len(told) == 2

@@ -9,11 +9,11 @@ import pytest
 from psycopg.pq import TransactionStatus
 
 from megapolis import database
+from megapolis.database import Insert, Param, Statement
 from megapolis.database.errors import ValueNotStorable
 from megapolis.database.wire import Connection
-from megapolis.statements import Insert, Param, Statement
 from tests.megapolis.database.connections import LENGTH
-from tests.megapolis.samples import Sample, SampleRow
+from tests.megapolis.database.sample_model import Sample, SampleRow
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("nothing_unhandled")

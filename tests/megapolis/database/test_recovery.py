@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from megapolis import database
+from megapolis.database import Insert, Param, Statement, Update
 from megapolis.database.errors import DatabaseUnavailable
-from megapolis.statements import Insert, Param, Statement, Update
-from tests.megapolis.samples import Sample, SampleRow
+from tests.megapolis.database.sample_model import Sample, SampleRow
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("samples")

@@ -8,9 +8,8 @@ import psycopg
 import pytest
 
 from megapolis import database
-from megapolis.database import execute, transactions
-from megapolis.statements import Insert, Param, Statement
-from tests.megapolis.samples import Sample, SampleRow
+from megapolis.database import Insert, Param, Statement, execute, transactions
+from tests.megapolis.database.sample_model import Sample, SampleRow
 
 pytestmark = pytest.mark.usefixtures("samples")
 

@@ -1,0 +1,1 @@
+"""The database backend for the embedded server (`megapolis.embedded`)."""

@@ -1,0 +1,1 @@
+"""The database backend `megapolis.database.postgresql` (see `base`)."""

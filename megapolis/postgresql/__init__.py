@@ -1,1 +1,0 @@
-"""The database backend `megapolis.postgresql` (see `base`)."""
