@@ -38,6 +38,6 @@ class OutageMiddleware(MiddlewareMixin):
         """Recognise what is no mistake of ours, and leave other exceptions to Django."""
         if isinstance(exception, DataError):
             reason = type(exception.__cause__).__name__  # the message may quote what was sent
-            logger.warning("{} {} refused: {}", request.method, request.path, reason)
+            logger.warning("{} {} rejected: {}", request.method, request.path, reason)
             return render(request, "400.html", status=400)
         return outage_page(request, exception)
