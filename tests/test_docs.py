@@ -25,6 +25,9 @@ TOGETHER = [
     ("features.md",),
 ]
 """Pages that are read one after the other, in one clone. TypeScript has a test of its own."""
+DECISIONS = sorted(f"decisions/{path.name}" for path in DOCS.glob("decisions/*.md"))
+NAMED = re.compile(r"`((?:accounts|benchmarks|megapolis|tests(?!/gadgets)|widgets)/[\w/.*-]+)`")
+"""A file in the tree. The reader of the guide makes gadgets."""
 CALLED_BY_MAKE = {"export_openapi_schema"}
 """`make openapi` is how people call it."""
 
@@ -117,6 +120,11 @@ class TestLinks:
     def test_lead_somewhere(self, page: str) -> None:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", (DOCS / page).read_text()):
             assert ((DOCS / page).parent / target).exists(), target
+
+    @pytest.mark.parametrize("page", [*PAGES, *DECISIONS])
+    def test_name_files_that_exist(self, page: str) -> None:
+        for path in NAMED.findall((DOCS / page).read_text()):
+            assert any(BASE_DIR.glob(path)), path
 
 
 class Npm:
