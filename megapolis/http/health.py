@@ -17,6 +17,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from megapolis.environment import limits
 from megapolis.http.prepared_response import PreparedResponse, Send, prepared_problem
 from megapolis.logger import logger
 
@@ -63,9 +64,13 @@ class Readiness:
         return reason
 
     async def _reason(self) -> str | None:
-        """Why it is not ready, or None if it is."""
+        """Return why it is not ready, or None. A check that fails or hangs is a reason, too."""
         for path in settings.API_READINESS:
-            reason: str | None = await import_string(path)()
+            try:
+                async with asyncio.timeout(limits.ANSWER_TIMEOUT):
+                    reason: str | None = await import_string(path)()
+            except Exception as exc:  # noqa: BLE001 - a feature's check may raise anything
+                reason = f"{path} failed: {type(exc).__name__}: {exc}"
             if reason:
                 return reason
         return None

@@ -162,6 +162,15 @@ async def no_keys() -> str:
     return "the keys are missing"
 
 
+async def failing() -> str:
+    raise LookupError("no such bucket")
+
+
+async def hanging() -> str:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
 class TestReadinessChecksOfFeatures:
     async def test_say_why_the_process_is_not_ready(
         self, db: None, settings: Settings, log: list[str]
@@ -175,6 +184,29 @@ class TestReadinessChecksOfFeatures:
         settings.API_READINESS = [f"{__name__}.no_reason"]
 
         assert await is_ready()
+
+    @pytest.mark.parametrize(
+        ("check", "why"),
+        [
+            ("failing", "failing failed: LookupError: no such bucket"),
+            ("hanging", "hanging failed: TimeoutError"),
+            ("misspelt", "misspelt failed: ImportError"),
+        ],
+    )
+    async def test_that_fail_or_hang_make_the_process_unready(
+        self,
+        db: None,
+        settings: Settings,
+        log: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        check: str,
+        why: str,
+    ) -> None:
+        monkeypatch.setattr(limits, "ANSWER_TIMEOUT", 0.01)
+        settings.API_READINESS = [f"{__name__}.{check}"]
+
+        assert (await ask("/readyz")).status == 503
+        assert any(f"Not ready: {__name__}.{why}" in line for line in log)
 
 
 class TestReadinessWithAProject:
