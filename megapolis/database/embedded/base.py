@@ -7,7 +7,7 @@ from django.db.backends.postgresql import client
 
 from megapolis import embedded
 from megapolis.database.postgresql import base
-from megapolis.embedded.server import bin_folder
+from megapolis.embedded.programs import bin_folder
 
 
 class DatabaseClient(client.DatabaseClient):

@@ -16,9 +16,8 @@ from django.db import connections
 
 from megapolis import embedded, environment
 from megapolis.database.embedded.base import DatabaseClient
-from megapolis.embedded import EmbeddedError, EmbeddedServer
-from megapolis.embedded import server as module
-from tests.waiting import PATIENCE
+from megapolis.embedded import EmbeddedError, EmbeddedServer, programs
+from tests.waiting import TIMEOUT
 
 USER = """
     import signal
@@ -212,7 +211,7 @@ class TestSharing:
     ) -> None:
         (process,) = spawn(1)
         process.send_signal(number)
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
         assert not is_running(server)
 
     def test_a_killed_process_does_not_count_as_a_user(
@@ -245,7 +244,7 @@ class TestSharing:
 
 class TestErrors:
     def test_names_the_missing_package(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "find_spec", lambda name: None)
+        monkeypatch.setattr(programs, "find_spec", lambda name: None)
         with pytest.raises(EmbeddedError, match="set DATABASE_URL, or install"):
             EmbeddedServer(place / "server").start()
 
