@@ -39,7 +39,7 @@ admin_handler = AdminHandler()
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve the lifespan and HTTP; other protocols are refused as the ASGI specification says."""
+    """Serve the lifespan and HTTP; close websockets, as the ASGI specification says."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
     elif scope["type"] == "websocket":

@@ -22,7 +22,7 @@ LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv*", ".env", ".postgres", ".keys", ".static", "logs", "node_modules", ".data",
     ".hypothesis", ".*_cache", ".artefacts", ".coverage*", "results",
 )  # fmt: skip
-PATIENCE = 60
+TIMEOUT = 60
 """Seconds for what takes one or two on a machine at rest."""
 
 
@@ -85,7 +85,7 @@ class Checkout:
             assert process.stdout
             assert process.stdout.readline()
             yield
-            process.communicate("\n", timeout=PATIENCE)
+            process.communicate("\n", timeout=TIMEOUT)
 
     @contextmanager
     def serving(self, command: str = "make run") -> Iterator[list[str]]:
@@ -104,7 +104,7 @@ class Checkout:
             reader = Thread(target=_read, args=(process, lines, started))
             reader.start()
             try:
-                assert started.wait(PATIENCE), "".join(lines)
+                assert started.wait(TIMEOUT), "".join(lines)
                 assert process.poll() is None, "".join(lines)
                 yield lines
             finally:
@@ -137,7 +137,7 @@ def _interrupt(process: "subprocess.Popen[str]") -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
     try:
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise

@@ -18,7 +18,7 @@ from megapolis.environment import limits
 from tests.ports import free_port
 
 STARTED = "Application startup complete"
-PATIENCE = 30
+TIMEOUT = 30
 """Seconds for what takes one or two on a machine at rest."""
 
 
@@ -65,7 +65,7 @@ def variables(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def manage(
-    *arguments: str, given: Mapping[str, str], timeout: float = PATIENCE
+    *arguments: str, given: Mapping[str, str], timeout: float = TIMEOUT
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command of manage.py to its end."""
     return subprocess.run(
@@ -99,7 +99,7 @@ class Service:
         """Exchange a token; underscores in the names of headers stand for hyphens."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         body = {"access_token": token}
-        return httpx.post(f"{self.url}/auth/token", json=body, headers=named, timeout=PATIENCE)
+        return httpx.post(f"{self.url}/auth/token", json=body, headers=named, timeout=TIMEOUT)
 
 
 @contextmanager
@@ -119,13 +119,13 @@ def serving(given: Mapping[str, str]) -> Iterator[Service]:
         reader = Thread(target=service.read_log, args=(process.stderr,))
         reader.start()
         try:
-            assert service.started.wait(PATIENCE), "not started in time"
+            assert service.started.wait(TIMEOUT), "not started in time"
             assert process.poll() is None, "".join(service.log)
             yield service
         finally:
             process.terminate()
             try:
-                process.wait(PATIENCE)
+                process.wait(TIMEOUT)
             finally:
                 process.kill()
                 reader.join()

@@ -29,7 +29,7 @@ async def list_widgets(request: HttpRequest, query: Query[WidgetListQuery]) -> W
 async def create_widget(
     request: HttpRequest, response: HttpResponse, payload: WidgetCreateRequest
 ) -> Status[WidgetResponse]:
-    """Create a widget that you own. A name that exists is refused with 400."""
+    """Create a widget that you own. A name that exists is rejected with 400."""
     widget = await services.create_widget(owner=current_user(request), name=payload.name)
     response["Location"] = f"/widgets/{widget.id}"
     return Status(201, widget)

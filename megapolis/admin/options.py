@@ -78,7 +78,7 @@ class StaffAdmin(ConfirmedActions, ModelAdmin):
     ordering: ClassVar[tuple[str, ...]] = ("-id",)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Refuse lookups for which nothing in the admin asks."""
+        """Reject lookups that the admin does not use."""
         path, is_compared, comparison = lookup.rpartition("__")
         if is_compared and not (comparison in COMPARISONS and self._has_field(path)):
             return False
@@ -119,7 +119,7 @@ class StaffAdmin(ConfirmedActions, ModelAdmin):
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        """Refuse an action on more rows than can be paged through, or on what are no rows."""
+        """Reject an action on more rows than can be paged through, or on what are no rows."""
         if not all(
             _is_value(self.opts.pk, key) for key in request.POST.getlist(ACTION_CHECKBOX_NAME)
         ):

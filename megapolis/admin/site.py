@@ -24,7 +24,7 @@ class Autocomplete(AutocompleteJsonView):
     """Searches for what a field may refer to."""
 
     def process_request(self, request: HttpRequest) -> Any:
-        """Refuse the other end of a relation, which is no field of a form."""
+        """Reject the other end of a relation, which is no field of a form."""
         found = super().process_request(request)
         if found[2].auto_created:
             raise PermissionDenied

@@ -195,8 +195,8 @@ class Pool(Connections):
         if connection.in_flight:
             connection.read()  # The event loop may be late, and the server not.
         now = monotonic()
-        patience = STUCK + 2 * connection.round_trip
-        if connection.in_flight and now - connection.progress_at > patience:
+        longest = STUCK + 2 * connection.round_trip
+        if connection.in_flight and now - connection.progress_at > longest:
             connection.is_stuck = True
             connection.move_reads()
         if now - connection.since > LIFETIME and connection.state is State.OPEN:

@@ -66,7 +66,7 @@ class AdminHandler(ASGIHandler):
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Return what brings the body in one piece, and then what `receive` brings: the hang-up."""
+    """Return what brings the body in one piece, and then what `receive` brings: the disconnect."""
     whole = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def receive_again() -> Mapping[str, Any]:

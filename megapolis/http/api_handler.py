@@ -110,7 +110,7 @@ class ApiHandler(ASGIHandler):
         *,
         context: ThreadSensitiveContext,
     ) -> None:
-        """Produce and send the response, unless the client hangs up first, and clean up."""
+        """Produce and send the response, unless the client disconnects, and clean up."""
         response: HttpResponseBase | None = None
         try:
             async with CancelledByDisconnect(receive, at_once=request.early_error is not None):

@@ -18,7 +18,7 @@ HOOKS = ("process_view", "process_exception", "process_template_response")
 def check_api_middleware(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Refuse middleware that would hop into a thread, or of which a part would never be called."""
+    """Report middleware that would use a thread, or whose hooks would not be called."""
     return [error for path in settings.API_MIDDLEWARE for error in _errors(path)]
 
 
@@ -46,4 +46,4 @@ def _errors(path: str) -> Iterator[CheckMessage]:
 
 
 async def _get_response(request: Any) -> Any:
-    """Stand for what is inside of the middleware."""
+    """The view of the middleware that is checked."""

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
-PATIENCE: Final = 1.0
+WATCH_AFTER: Final = 1.0
 """Seconds before a task watches the client. The task costs a tenth of a short request."""
 
 
@@ -20,7 +20,7 @@ class CancelledByDisconnect:
         self, receive: Callable[[], Awaitable[Mapping[str, Any]]], *, at_once: bool = False
     ):
         self._receive = receive
-        self._delay = 0 if at_once else PATIENCE
+        self._delay = 0 if at_once else WATCH_AFTER
         self._watch: asyncio.Task[None] | None = None
         self._scope = asyncio.timeout(None)
 

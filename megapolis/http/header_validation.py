@@ -1,7 +1,6 @@
-"""Which heads of requests are refused, beyond those that the parser refuses by itself.
+"""Rejects headers that the parser accepts: those that are too large, and ambiguous ones.
 
-A proxy in front may have understood them in another way than this service does, which is how
-requests are smuggled; or they are too large.
+A proxy may read ambiguous headers differently from this service. That allows request smuggling.
 """
 
 from collections.abc import Sequence
@@ -23,10 +22,10 @@ VERSIONS: Final = frozenset({"1.0", "1.1"})
 def rejection(
     url: bytes, headers: Headers, *, version: str, is_long: bool
 ) -> PreparedResponse | None:
-    """Return the answer to a head that is not to be taken, and None to any other.
+    """Return the response to invalid headers, or None. Bytes are counted only if `is_long`.
 
-    The sections of RFC 9112 are 2.3 on versions, 3.2 on `Host`, 3.2.2 on a URL that names another
-    host, and 6.1 on transfer codings. Only where `is_long` are the bytes counted.
+    RFC 9112: section 2.3 (versions), 3.2 (`Host`), 3.2.2 (a URL with another host), 6.1 (transfer
+    codings).
     """
     if version not in VERSIONS:
         return MALFORMED

@@ -1,8 +1,7 @@
-"""Load shedding: how many requests are worked on at the same time, and what the others are told.
+"""Load shedding: limits the requests in flight, and rejects the others with 503.
 
-A request is rejected if it would wait longer than a client would. What is rejected is rejected
-immediately and for next to nothing, so that nearly all of the machine is left for what was
-accepted. uvicorn's own limit counts connections, idle ones too.
+A request is rejected if it would wait longer than a client would. uvicorn's own limit counts idle
+connections, too.
 """
 
 from time import monotonic, thread_time
@@ -21,20 +20,20 @@ from megapolis.logger import logger
 OVERLOADED: Final = prepared_problem(503, "Too many requests at once", {"Retry-After": "1"})
 
 SAMPLE: Final = 256
-"""Requests of which the cost is measured together."""
+"""Requests whose cost is measured together."""
 USUAL_COST: Final = 0.0003
-"""Seconds that a request takes before that was measured."""
+"""Seconds per request, until that is measured."""
 LEAST: Final = 100
 MOST: Final = 5000
-"""Bounds of the number of requests in flight, however dear or cheap they are."""
+"""Bounds of the number of requests in flight, whatever they cost."""
 SHARE: Final = 0.8
-"""Of the time that a request may wait: the rest is for what the measurement does not see."""
+"""Share of `MAX_WAIT` that is used: the rest is for what the measurement does not include."""
 
 
 class LoadShedder:
     """The requests in flight of one handler, at most `limit`.
 
-    `if not admission.refuses(headers): with admission: …`
+    Ask `rejects()`; then send `rejection()`, or work on the request inside of `with`.
     """
 
     def __init__(self, limit: int, *, name: str):
@@ -49,19 +48,19 @@ class LoadShedder:
     def __exit__(self, *_: object) -> None:
         self.in_flight -= 1
         if self.rejected and self.has_room():
-            logger.warning("Not overloaded any more; {} requests were refused", self.rejected)
+            logger.warning("Not overloaded any more; {} requests were rejected", self.rejected)
             self.rejected = 0
 
     def has_room(self) -> bool:
-        """Whether an overload is over, and not only for the moment."""
+        """Return whether an overload is over."""
         return self.in_flight <= self.limit // 2
 
     def rejects(self, headers: Headers) -> bool:
-        """Whether a request with these headers is not to be worked on."""
+        """Return whether the next request must be rejected."""
         return self.in_flight >= self.limit
 
     def rejection(self, headers: Headers) -> PreparedResponse:
-        """Return the answer to a request that is refused. The log says it once per overload."""
+        """Return the 503 for a request with these headers. It is logged once per overload."""
         if not self.rejected:
             logger.warning("Overloaded: {} requests {} are in flight", self.in_flight, self._name)
         self.rejected += 1
@@ -69,10 +68,10 @@ class LoadShedder:
 
 
 class TimedLoadShedder(LoadShedder):
-    """Takes as many requests as can be served in `limits.MAX_WAIT`.
+    """Limits requests to as many as can be served in `limits.MAX_WAIT`.
 
-    The cost of a request is measured while the event loop is busy: then it is the time from one
-    response to the next. While it waits for others, the loop is not what a request waits for.
+    The cost of a request is the time between two responses. It is measured only while the event
+    loop is busy: otherwise requests do not wait for the loop.
     """
 
     def __init__(self, *, name: str) -> None:
@@ -107,7 +106,7 @@ static: Final = LoadShedder(limits.STATIC_IN_FLIGHT, name="for static files")
 
 
 def _cors(headers: Headers) -> Headers:
-    """What lets a browser's script read the answer, as CorsMiddleware says it."""
+    """Return the headers that let a browser's script read the response (as CorsMiddleware does)."""
     if not settings.CORS_ALLOWED_ORIGINS:
         return []
     added = [(b"Vary", b"origin")]

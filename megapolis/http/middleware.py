@@ -16,8 +16,8 @@ type AsyncView = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 REQUEST_ID_MAX_LENGTH = 64
 CANCELLED = 499
-"""What the log says, as nginx does, of a request that was cancelled: its client hung up, or the
-process stopped."""
+"""The status in the log of a request that was cancelled, because its client disconnected or the
+process stopped. nginx logs the same."""
 
 
 def request_context(get_response: AsyncView) -> AsyncView:

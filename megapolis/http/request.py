@@ -48,7 +48,7 @@ class ApiRequest(ASGIRequest):
 async def receive_request(scope: Scope, receive: Receive, *, limit: int) -> ApiRequest:
     """Receive the body, of `limit` bytes at the most, and make the request.
 
-    `RequestAborted` if the client hangs up.
+    `RequestAborted` if the client disconnects.
     """
     try:
         body = await receive_body(scope, receive, limit=limit)
@@ -69,7 +69,7 @@ async def receive_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
     """Return the whole body.
 
     Raises `PayloadTooLarge` beyond `limit` bytes, `TooManyBodies` if those of all requests together
-    are too large, `BadRequest`, and `RequestAborted` if the client hangs up.
+    are too large, `BadRequest`, and `RequestAborted` if the client disconnects.
     """
     for name, value in scope["headers"]:
         if name == b"content-length" and _length(value) > limit:

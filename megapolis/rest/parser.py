@@ -41,7 +41,7 @@ class StrictJSONParser(Parser):
 
 
 def strict_query(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Refuse a query parameter that the endpoint does not have, or that comes twice.
+    """Reject a query parameter that is unknown or repeated.
 
     Ninja ignores the one and takes the last of the other, so that a misspelt filter would find
     everything. A decorator for `NinjaAPI.add_decorator`.

@@ -41,7 +41,7 @@ def clean_text(text: str) -> str:
 
 
 def _digits(value: Any) -> Any:
-    """Refuse the spellings of a number that Python reads and others do not: " 1", "1_0", "+1"."""
+    """Reject spellings of a number that only Python accepts: " 1", "1_0", "+1"."""
     if isinstance(value, str) and not _DIGITS.fullmatch(value):
         raise ValueError("must be a whole number, written in digits")
     return value

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol, with ways to refuse what has come and to hang up.
+"""uvicorn's HTTP protocol, with rejections and a lingering close.
 
-uvicorn makes a task for each request, even for one that is to be refused. Refusing is done here,
-past the application, so that under overload nearly all time is left for what was accepted.
+uvicorn starts a task for each request. Rejections are written here, without a task, so that under
+overload most of the time is left for accepted requests (docs/decisions/0008-overload.md).
 """
 
 import asyncio
@@ -17,38 +17,38 @@ from megapolis.server.timer import Timer
 from megapolis.server.write_coalescing import CoalescingTransport
 
 LINGER: Final = 2.0
-"""Seconds that a refused client has to read its answer, while what it sends is dropped."""
+"""Seconds that a rejected client has to read its response. What it sends is discarded."""
 REJECTED_PAUSE: Final = 0.5
-"""Seconds in which nothing is read from a client after it was rejected for overload. Clients that
-do not respect `Retry-After` would take all the time there is."""
+"""Seconds in which nothing is read from a client after a rejection for overload. Clients that
+ignore `Retry-After` would use all the time of the worker."""
 NOT_API: Final = (b"/admin", b"/static", b"/livez", b"/readyz")
-"""Where requests have a limit of their own, or none."""
+"""Paths of requests that have their own limit, or none."""
 
 
 class ClosingProtocol(ParsingProtocol):
-    """One connection. A subclass calls what is defined here from its callbacks."""
+    """One connection, with what the callbacks of a subclass need to end it."""
 
     _active: RequestResponseCycle | None = None
-    """What is being answered. `cycle` is the newest request, which may have to wait for that."""
+    """The request that is served now. `cycle` is the newest one, which may have to wait for it."""
     _is_receiving = False
     """Whether a part of the newest request is still to come."""
     _is_shed = False
-    """Whether the rest of one request is dropped when it comes."""
+    """Whether the rest of the newest request is discarded."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn
-        """Take note of the connection."""
+        """Set up the timer and the transport of responses."""
         super().connection_made(transport)
         self._receive_timer = Timer(self.loop, self._cut)
-        self._coalescing_transport: Any = CoalescingTransport(transport, self.close_after_answer)
+        self._coalescing_transport: Any = CoalescingTransport(transport, self.close_after_response)
 
     @property
-    def _is_answering(self) -> bool:
+    def _is_responding(self) -> bool:
         return self._active is not None and not self._active.response_complete
 
     def _may_be_shed(self) -> bool:
-        """Whether it is like most requests; the others are refused by the application."""
+        """Return whether the rejection can be written here. Otherwise the API handler writes it."""
         return not (
-            self._is_answering
+            self._is_responding
             or self.flow.write_paused
             or self.expect_100_continue
             or self.url.startswith(NOT_API)
@@ -58,29 +58,29 @@ class ClosingProtocol(ParsingProtocol):
         )
 
     def _shed(self) -> None:
-        """Answer that there is no time. What is still to come of the request is dropped."""
+        """Write a 503 for overload, and discard the rest of the request."""
         self._is_shed = True
         self._write(load_shedding.api.rejection(self.headers))
         HttpToolsProtocol.on_response_complete(self)
         self.pause(REJECTED_PAUSE)
 
     def _reject(self, rejection: PreparedResponse) -> None:
-        """Write the answer and hang up, unless it would be taken for another request's answer."""
-        if self._is_answering and not (self._active is self.cycle and self.cycle.more_body):
+        """Write the response and close, unless the client would take it for another request's."""
+        if self._is_responding and not (self._active is self.cycle and self.cycle.more_body):
             self._end_with_earlier_requests()
             return
-        if self._is_answering and self.cycle.response_started:
+        if self._is_responding and self.cycle.response_started:
             self._cut()
             return
         self._abandon()
         self._write(rejection)
         self._linger()
 
-    def _write(self, answer: PreparedResponse) -> None:
-        self.transport.write(answer.encoded(self.server_state.default_headers))
+    def _write(self, response: PreparedResponse) -> None:
+        self.transport.write(response.encoded(self.server_state.default_headers))
 
     def _end_with_earlier_requests(self) -> None:
-        """Answer them and close. What came after them is not answered, as it was not whole."""
+        """Close after the responses to earlier requests. The incomplete one gets none."""
         self._is_rejected = True
         if self.cycle.more_body:
             self.pipeline.popleft()
@@ -89,7 +89,7 @@ class ClosingProtocol(ParsingProtocol):
             last.keep_alive = False
 
     def _abandon(self) -> None:
-        """Tell what is being answered that its client is gone; uvicorn tells the newest request."""
+        """Tell the current request that its client is gone. uvicorn tells only the newest one."""
         if self._active is not None and not self._active.response_complete:
             self._active.disconnected = True
             self._active.message_event.set()
@@ -98,10 +98,10 @@ class ClosingProtocol(ParsingProtocol):
         self._abandon()
         self.transport.abort()
 
-    def close_after_answer(self) -> None:
-        """Close, or linger if the client has sent more, or is still sending.
+    def close_after_response(self) -> None:
+        """Close the connection, or linger if the client has sent more.
 
-        Closing would reset the connection, and the client could lose the answer.
+        Unread bytes make the kernel reset the connection, and the client may lose the response.
         """
         if (self._is_receiving or self.flow.is_held) and not self.transport.is_closing():
             self._linger()
@@ -110,6 +110,6 @@ class ClosingProtocol(ParsingProtocol):
 
     def _linger(self) -> None:
         self._is_rejected = True
-        self.pipeline.clear()  # nothing can be written any more
+        self.pipeline.clear()  # Nothing can be written after the end of the stream.
         self.transport.write_eof()
         self._receive_timer.start(LINGER)

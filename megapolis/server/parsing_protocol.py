@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol, with a parser that goes no further than it should.
+"""uvicorn's HTTP protocol, with bounded parsing, and with `Upgrade` ignored.
 
-uvicorn parses whatever has come, however many requests that are. And its parser takes an offer to
-change the protocol for the change itself: what follows the header section is then no body.
+uvicorn parses all requests that were read, however many. And its parser takes `Upgrade` for a
+change of the protocol: it would not read the body.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 PART: Final = 1024
-"""Bytes that are parsed at once. Nothing more is parsed while a request waits for its turn, so this
-many bytes of requests can wait: 20 to 40 of the shortest, 2 of the usual size."""
+"""Bytes that are parsed at once. Parsing stops while a request waits, so at most this many bytes of
+requests wait: 20 to 40 of the shortest, 2 of the usual size."""
 
 
 class Reading(FlowControl):
-    """uvicorn's flow control, which reads nothing while it is held, whoever asks for more."""
+    """uvicorn's flow control, with a hold that `resume_reading()` does not end."""
 
     is_held = False
 
@@ -38,29 +38,28 @@ class Reading(FlowControl):
 
 
 class ParsingProtocol(HttpToolsProtocol):
-    """One connection. A subclass calls `go_on()` when a request has not to wait any more."""
+    """One connection. A subclass calls `go_on()` when no request waits any more."""
 
     _unparsed: bytes | memoryview = b""
-    """What was read and has to wait. It is at most what was read at once, as nothing more is."""
-    _is_in_head = _is_same_head = False
-    """Whether headers or trailers are incomplete; and whether all that was parsed so far of the
-    current part belongs to them."""
+    """Bytes that were read and not parsed: at most those of one read."""
+    _is_in_headers = _is_same_headers = False
+    """Whether headers or trailers are incomplete, and whether the current part began with them."""
     _is_pausing = False
     _is_rejected = False
-    """Whether all that is still to come is dropped."""
+    """Whether all further bytes are discarded."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn
-        """Take note of the connection."""
+        """Set up the flow control."""
         super().connection_made(transport)
         self.flow: Any = Reading(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was not parsed."""
+        """Discard what was not parsed."""
         self._unparsed = b""
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse it, or the beginning of it, unless it is dropped."""
+        """Parse as much as may be parsed now."""
         if self._is_rejected:
             return
         if self._unparsed:
@@ -69,16 +68,16 @@ class ParsingProtocol(HttpToolsProtocol):
         self.go_on()
 
     def go_on(self) -> None:
-        """Parse what has come until a request has to wait; then read no more until it is over."""
+        """Parse until a request has to wait. Then stop reading."""
         while self._unparsed and not (self.pipeline or self._is_pausing or self._is_rejected):
             self._unset_keepalive_if_required()
             part, self._unparsed = self._unparsed[:PART], self._unparsed[PART:]
-            self._is_same_head = self._is_in_head
+            self._is_same_headers = self._is_in_headers
             self._parse(part)
-            if self._is_same_head:
-                self.on_head_part(len(part))
+            if self._is_same_headers:
+                self.on_header_part(len(part))
         if self._is_rejected or not self._unparsed:
-            self._unparsed = b""  # An empty view would keep all that was read.
+            self._unparsed = b""  # An empty memoryview keeps the whole buffer.
         if (self.pipeline or self._is_pausing) and not self._is_rejected:
             self.flow.hold()
             return
@@ -86,12 +85,12 @@ class ParsingProtocol(HttpToolsProtocol):
             self.flow.release()
         self.on_parsed()
 
-    def on_head_part(self, size: int) -> None:
-        """Called after so many bytes of a header section that is still incomplete."""
+    def on_header_part(self, size: int) -> None:
+        """Called after `size` more bytes of an incomplete header section."""
         raise NotImplementedError
 
     def on_parsed(self) -> None:
-        """Called when all that has come is parsed or dropped."""
+        """Called when all bytes are parsed or discarded."""
         raise NotImplementedError
 
     def _parse(self, data: bytes | memoryview) -> None:
@@ -99,11 +98,11 @@ class ParsingProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as stopped:
             if self.parser.get_method() == b"CONNECT":
-                self._is_rejected = True  # What follows is no request.
+                self._is_rejected = True  # The rest is not HTTP.
                 return
             [offset] = stopped.args
             again = self._header_section()
-            self.parser = httptools.HttpRequestParser(self)  # The other may be at its end.
+            self.parser = httptools.HttpRequestParser(self)  # The old parser cannot go on.
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             self._parse(again + data[offset:])
         except httptools.HttpParserError:
@@ -111,16 +110,13 @@ class ParsingProtocol(HttpToolsProtocol):
             self.send_400_response("")
 
     def _header_section(self) -> bytes:
-        """Return the header section that was parsed, without `Upgrade`.
-
-        A server may ignore an upgrade (RFC 9110, section 7.8); the parser cannot.
-        """
+        """Return the parsed header section without `Upgrade` (RFC 9110, section 7.8: optional)."""
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         fields = [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
         return b"\r\n".join([b"%b %b HTTP/%b" % (method, self.url, version), *fields, b"", b""])
 
     def pause(self, seconds: float) -> None:
-        """Read and parse nothing for so long."""
+        """Read and parse nothing for some seconds."""
         if not self._is_pausing:
             self._is_pausing = True
             self.loop.call_later(seconds, self._end_pause)

@@ -1,8 +1,8 @@
-"""uvicorn's HTTP protocol, with an end to the patience that it has with clients.
+"""uvicorn's HTTP protocol, with timeouts and a limit for headers.
 
-uvicorn waits for ever for the rest of a request and for a client to read, and takes a head of any
-size. Its option `http` takes a subclass, which this is. What it uses of uvicorn beyond that is in
-`tests/megapolis/server/test_protocol.py`, which says so when a release renames it.
+uvicorn has no timeout for the rest of a request, nor for a client that does not read, and its
+headers may have any size. This class is passed to its option `http`.
+`tests/megapolis/server/test_protocol.py` fails if a release renames what is used of uvicorn.
 """
 
 import asyncio
@@ -25,55 +25,55 @@ STOPPING: Final = prepared_problem(
 class TimeoutProtocol(ClosingProtocol):
     """Closes a connection whose client is slower than the limits allow."""
 
-    _head_bytes = 0
+    _header_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn
-        """A connection has as long for its first request as a request has."""
+        """Give the first request its time."""
         super().connection_made(transport)
         self._send_timer = Timer(self.loop, self._cut)
         self._receive_timer.start(limits.RECEIVE_TIMEOUT)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Stop the timers, and the work on the current request."""
         self._receive_timer.end()
         self._send_timer.end()
         self._abandon()
         super().connection_lost(exc)
 
-    def on_head_part(self, size: int) -> None:
-        """Refuse a header section that has grown too large."""
-        self._head_bytes += size
-        if self._head_bytes > limits.HEAD_MAX_BYTES and not self._is_rejected:
+    def on_header_part(self, size: int) -> None:
+        """Reject a header section that is too large."""
+        self._header_bytes += size
+        if self._header_bytes > limits.HEAD_MAX_BYTES and not self._is_rejected:
             self._reject(header_validation.TOO_LARGE)
 
     def on_parsed(self) -> None:
-        """See whether more of the same request must come."""
+        """Start the timer if a request is incomplete."""
         if self._receive_timer.is_running or self.pipeline:
             return
-        # uvicorn has ended its timer for idle connections, perhaps for no more than a blank line.
-        if self._is_receiving or not (self._is_answering or self.timeout_keep_alive_task):
+        # uvicorn stopped its keep-alive timer, although perhaps only a blank line has come.
+        if self._is_receiving or not (self._is_responding or self.timeout_keep_alive_task):
             self._receive_timer.start(limits.RECEIVE_TIMEOUT)
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._is_receiving = self._is_in_head = True
+        self._is_receiving = self._is_in_headers = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Have the request answered, by a refusal if its head is not to be taken."""
+        """Start the request, or reject it."""
         if not self.parser.should_upgrade():
             rejection = header_validation.rejection(
                 self.url,
                 self.headers,
                 version=self.parser.get_http_version(),
-                is_long=self._is_same_head,  # A head in one part is no larger than that.
+                is_long=self._is_same_headers,  # Headers in one part are no larger than the part.
             )
         elif self.parser.get_method() == b"CONNECT":
             rejection = header_validation.MALFORMED
         else:
-            return  # It comes again, without the offer.
-        self._is_in_head = self._is_same_head = False
-        self._head_bytes = 0
+            return  # The headers are parsed again, without `Upgrade`.
+        self._is_in_headers = self._is_same_headers = False
+        self._header_bytes = 0
         if rejection is not None:
             self.app, self.url = _always(rejection), b"/"
         elif load_shedding.api.rejects(self.headers) and self._may_be_shed():
@@ -87,23 +87,23 @@ class TimeoutProtocol(ClosingProtocol):
             self.cycle.keep_alive = False
 
     def on_chunk_header(self) -> None:
-        """A chunk begins. Fields behind the last one are no headers (RFC 9110, section 6.5.1)."""
+        """A chunk begins. Trailers are not merged into the headers (RFC 9110, section 6.5.1)."""
         self.headers = []
-        self._is_in_head = True
+        self._is_in_headers = True
 
     def on_chunk_complete(self) -> None:
-        """A chunk is here whole, the last one with what was behind it."""
-        self._is_in_head = self._is_same_head = False
-        self._head_bytes = 0
+        """A chunk is complete, the last one with its trailers."""
+        self._is_in_headers = self._is_same_headers = False
+        self._header_bytes = 0
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body, or drop it if the answer is there already."""
-        self._is_in_head = self._is_same_head = False
+        """Pass on a part of the body, or discard it after a rejection."""
+        self._is_in_headers = self._is_same_headers = False
         if not self._is_shed:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is here whole, unless it is one of those for which the parser stops."""
+        """The request is complete, unless the parser stopped at its `Upgrade`."""
         if self.parser.should_upgrade():
             return
         self._is_receiving = False
@@ -111,7 +111,9 @@ class TimeoutProtocol(ClosingProtocol):
             self._receive_timer.end()
         if self._is_shed:
             self._is_shed = False
-            if not self.timeout_keep_alive_task:  # uvicorn ended it when the rest of the body came
+            if (
+                not self.timeout_keep_alive_task
+            ):  # uvicorn stopped it when the rest of the body came
                 self.timeout_keep_alive_task = self.loop.call_later(
                     self.timeout_keep_alive, self.timeout_keep_alive_handler
                 )
@@ -119,7 +121,7 @@ class TimeoutProtocol(ClosingProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """An answer is on its way; if it is the last, it must leave in time, too."""
+        """A response was written. Start the timer for what comes next."""
         self._coalescing_transport.end()
         if self.pipeline:
             self._active = self.pipeline[-1][0]
@@ -132,33 +134,33 @@ class TimeoutProtocol(ClosingProtocol):
             self._receive_timer.start(limits.RECEIVE_TIMEOUT)
 
     def pause_writing(self) -> None:
-        """The client does not read."""
+        """The client does not read. Limit how long."""
         super().pause_writing()
         self._send_timer.start(limits.SEND_TIMEOUT)
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """The client reads again."""
         self._send_timer.end()
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
-        """End an idle connection, even if the client has left its last answer unread."""
+        """Close an idle connection, even if the client did not read its last response."""
         self.transport.abort()
 
     def shutdown(self) -> None:
-        """Begin to stop. A request that is not here whole must be so in time to be answered."""
-        is_used = self._is_answering or self.timeout_keep_alive_task is not None
+        """Begin to stop. An incomplete request has a limited time to be completed."""
+        is_used = self._is_responding or self.timeout_keep_alive_task is not None
         if is_used and not self._is_receiving and not self._has_unread():
             super().shutdown()
             return
-        if self._is_answering:
+        if self._is_responding:
             self.cycle.keep_alive = False
         self._receive_timer.end()
         self._receive_timer = Timer(self.loop, self._stop_receiving)
         self._receive_timer.start(limits.SHUTDOWN_TIMEOUT - limits.ANSWER_TIMEOUT)
 
     def _stop_receiving(self) -> None:
-        """Reject a request of which a part is missing, or close the connection."""
+        """Reject an incomplete request, or close the connection."""
         self._receive_timer.end()
         self._receive_timer = Timer(self.loop, self._cut)
         if self._is_receiving and not self._is_rejected:
@@ -167,14 +169,14 @@ class TimeoutProtocol(ClosingProtocol):
             self._cut()
 
     def _has_unread(self) -> bool:
-        """Return whether bytes have come that were not read yet."""
+        """Return whether the socket has bytes that were not read."""
         if self.transport.is_closing():
             return False
         number = self.transport.get_extra_info("socket").fileno()
         return fcntl.ioctl(number, termios.FIONREAD, bytes(4)) != bytes(4)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what cannot be parsed."""
+        """Reject what cannot be parsed."""
         self._reject(header_validation.MALFORMED)
 
 

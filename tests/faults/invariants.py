@@ -25,7 +25,7 @@ from tests.faults.service import Database, Service, is_running
 from tests.ports import listens
 from tests.waiting import until
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 MEGABYTES = 48
 """By how much a worker may have grown: of what 10,000 connections took,
 28 MB stay scattered over the heap."""
@@ -94,7 +94,7 @@ class Rest:
     def of(cls, service: Service) -> "Rest":
         """Wait until what was under way is over, that is until nothing changes any more."""
         before: list[Worker] = []
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not (now := look(service)) or sizes(now) != sizes(before):
             assert time.monotonic() < deadline, now
             before = now
@@ -156,7 +156,7 @@ async def invariants(
     position = len(service.log)
     workers = service.workers()
     yield
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     if service.process.poll() is None:
         await answers(service, token, deadline)
         while found := await asyncio.to_thread(remains, service, database, rest):

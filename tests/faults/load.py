@@ -14,7 +14,7 @@ CUT = 0
 """The status of a request whose connection was lost before its answer was there."""
 REFUSED = -1
 """The status of a request for which there was no connection."""
-PATIENCE = 25.0
+TIMEOUT = 25.0
 
 
 class Answer(NamedTuple):
@@ -51,7 +51,7 @@ class Client:
         headers: dict[str, str] = {}
         status, content = REFUSED, b""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await self.connect()
                 status = CUT
                 status, headers, content = await self._exchange(method, path, body)

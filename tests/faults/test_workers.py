@@ -19,7 +19,7 @@ from tests.processes import STARTED
 from tests.waiting import eventually, eventually_equals
 
 EXIT = limits.SHUTDOWN_NOTICE + limits.SHUTDOWN_TIMEOUT + 4
-PATIENCE = limits.SHUTDOWN_TIMEOUT - limits.ANSWER_TIMEOUT
+TIMEOUT = limits.SHUTDOWN_TIMEOUT - limits.ANSWER_TIMEOUT
 """Seconds in which a partial request must be completed."""
 CLIENTS = 100
 
@@ -344,7 +344,7 @@ class TestStop:
                 await asyncio.to_thread(service.process.wait, EXIT)
                 ended = time.monotonic() - told
 
-        assert closed < limits.SHUTDOWN_NOTICE + PATIENCE + 2
+        assert closed < limits.SHUTDOWN_NOTICE + TIMEOUT + 2
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         assert answer.seconds < limits.STATEMENT_TIMEOUT + 2
         assert ended < EXIT

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tests.waiting import PATIENCE
+from tests.waiting import TIMEOUT
 
 
 class AsgiRequest:
@@ -64,7 +64,7 @@ class AsgiRequest:
     async def run_until_hang_up(self, application: Any) -> int:
         """Hang up where the view waits; returns what it has said about that point."""
         task = asyncio.create_task(self.run(application))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             reached = await self.reached
         self.hang_up()
         await task

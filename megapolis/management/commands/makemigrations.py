@@ -13,7 +13,7 @@ class Words(str):
     __slots__ = ()
 
     def isidentifier(self) -> bool:
-        """Pass: Django refuses a name that is none."""
+        """Accept all: Django rejects invalid names itself."""
         return True
 
 

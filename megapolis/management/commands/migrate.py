@@ -17,7 +17,7 @@ class Command(migrate.Command):
         return BaseCommand.get_check_kwargs(self, options)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Apply them, and turn the database's refusal into a sentence."""
+        """Apply them, and turn an error of the database into a sentence."""
         try:
             super().handle(*args, **options)
         except DatabaseError as exc:

@@ -15,7 +15,7 @@ from accounts.supabase.identity import read_identity, reject_forbidden
 from accounts.supabase.stand_in import ISSUER, StandInIssuer, stand_in_issuer
 from megapolis import environment
 from tests.fakes import FakeSupabase
-from tests.waiting import PATIENCE
+from tests.waiting import TIMEOUT
 
 NOW = 1_800_000_000.5
 
@@ -109,7 +109,7 @@ class TestKey:
         kids: list[str] = []
 
         def make() -> None:
-            together.wait(PATIENCE)
+            together.wait(TIMEOUT)
             kids.extend(StandInIssuer(tmp_path).keys)
 
         threads = [threading.Thread(target=make) for _ in range(8)]

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 from megapolis import environment
 from tests.megapolis.admin.conftest import orm, session_of
 from tests.processes import development, serving
-from tests.waiting import PATIENCE
+from tests.waiting import TIMEOUT
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -46,7 +46,7 @@ def find_chromium() -> str:
 async def launched() -> AsyncIterator[Browser]:
     """Start the browser."""
     path = find_chromium()
-    expect.set_options(timeout=PATIENCE * 1000)
+    expect.set_options(timeout=TIMEOUT * 1000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=QUIET)
         yield browser

@@ -14,7 +14,7 @@ from megapolis.database.errors import ValueNotStorable
 from megapolis.database.wire import Connection
 from tests.megapolis.database.connections import LENGTH
 from tests.megapolis.database.sample_model import Sample, SampleRow
-from tests.waiting import PATIENCE
+from tests.waiting import TIMEOUT
 
 pytestmark = pytest.mark.usefixtures("nothing_unhandled")
 
@@ -86,7 +86,7 @@ class TestSync:
             await asyncio.sleep(0)
             time.sleep(0.05)  # noqa: ASYNC251 - the event loop is late
             connection.read()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 with pytest.raises(psycopg.errors.DivisionByZero):
                     await failing
                 assert await connection.fetch(LENGTH, ["x"], is_read=True) == [(1,)]

@@ -9,7 +9,7 @@ from megapolis import database
 from megapolis.database import Insert, Param, Statement, Update
 from megapolis.database.errors import DatabaseUnavailable
 from tests.megapolis.database.sample_model import Sample, SampleRow
-from tests.waiting import PATIENCE
+from tests.waiting import TIMEOUT
 
 pytestmark = pytest.mark.usefixtures("samples")
 
@@ -44,7 +44,7 @@ async def terminate(observer: Any, *, when: str = "true") -> int:
 
 async def until_blocked(observer: Any, *, number: int = 1) -> None:
     """Return when so many statements of the pool wait for a lock, or sleep."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while len(await (await observer.execute(BLOCKED)).fetchall()) < number:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 

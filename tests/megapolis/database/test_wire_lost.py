@@ -13,7 +13,7 @@ import uvloop
 from megapolis.database.connection import connection_parameters
 from megapolis.database.wire import Connection
 from tests.megapolis.database.connections import LENGTH, backend, connect, stopped, until_active
-from tests.waiting import PATIENCE
+from tests.waiting import TIMEOUT
 
 pytestmark = pytest.mark.usefixtures("nothing_unhandled")
 
@@ -94,7 +94,7 @@ class TestServerThatHangsUp:
                 task = asyncio.create_task(connection.fetch(LENGTH, ["x" * length]))
                 await until_active(connection)
                 os.kill(pid, signal.SIGTERM)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 with pytest.raises(psycopg.OperationalError):
                     await task
             assert connection.closed

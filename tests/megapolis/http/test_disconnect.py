@@ -167,7 +167,7 @@ class TestPatience:
     async def test_passes_before_the_client_is_watched(
         self, client: Client, start: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(disconnect, "PATIENCE", 0.5)
+        monkeypatch.setattr(disconnect, "WATCH_AFTER", 0.5)
         client.disconnect()
 
         task = await start(at_once=False)
@@ -178,7 +178,7 @@ class TestPatience:
     async def test_costs_a_short_request_no_task(
         self, client: Client, start: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(disconnect, "PATIENCE", 0.0)
+        monkeypatch.setattr(disconnect, "WATCH_AFTER", 0.0)
         task = await start(lambda: asyncio.sleep(0), at_once=False)
 
         assert await task == "done"

@@ -49,7 +49,7 @@ class TestFullDoor:
 
         assert [line for line in log if "verload" in line] == [
             "WARNING Overloaded: 2 requests of a test are in flight\n\n",
-            "WARNING Not overloaded any more; 20 requests were refused\n\n",
+            "WARNING Not overloaded any more; 20 requests were rejected\n\n",
         ]
 
     async def test_lets_the_script_of_an_allowed_origin_read_why(

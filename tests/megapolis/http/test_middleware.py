@@ -53,7 +53,7 @@ class TestRequestContext:
         self, handler: Any, db: None, log: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(environment, "ACCESS_LOG", True)
-        monkeypatch.setattr(disconnect, "PATIENCE", 0)
+        monkeypatch.setattr(disconnect, "WATCH_AFTER", 0)
 
         await AsgiRequest("/query-then-wait").run_until_hang_up(handler)
 

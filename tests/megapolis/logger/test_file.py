@@ -18,7 +18,7 @@ from megapolis.logger import configure_logging, log_access, logger, request_id
 from megapolis.logger import file as log_file
 from megapolis.logger.file import LogFile
 from tests.megapolis.conftest import events
-from tests.waiting import PATIENCE
+from tests.waiting import TIMEOUT
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
@@ -107,7 +107,7 @@ class TestFiles:
         monkeypatch.setattr(file, "_look", look)
         writer = Thread(target=file.write, args=("outer\n",), daemon=True)
         writer.start()
-        writer.join(PATIENCE)
+        writer.join(TIMEOUT)
 
         assert (log_folder / "other.log").read_text() == "inner\nouter\n"
         file.stop()

@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from megapolis.environment import BASE_DIR
 from megapolis.management.commands import startfeature
 from megapolis.management.feature_template import FOLDERS, NameClash, Names, rename, render
-from tests.checkout import PATIENCE, Checkout, copied
+from tests.checkout import TIMEOUT, Checkout, copied
 from tests.waiting import until
 
 LONGEST = "purchase_order_lines"
@@ -34,7 +34,7 @@ def answered() -> Iterator[tuple[Checkout, httpx.Response, httpx.Response]]:
             token = checkout.succeed("python manage.py token staff@example.com").strip()
             headers = {"Authorization": f"Bearer {token}"}
             with httpx.Client(base_url=f"{checkout.url}{PATH}", headers=headers) as client:
-                until(lambda: answers(client), within=PATIENCE)
+                until(lambda: answers(client), within=TIMEOUT)
                 created = client.post("", json={"name": "Sprocket"})
                 found = client.get("", params={"search": "spr"})
         yield checkout, created, found
