@@ -37,7 +37,7 @@ class WidgetNotFound(NotFound):
 class NotTheOwner(Forbidden):
     """Only its owner, and staff with the permission, may change or delete a widget."""
 
-    detail = "Only its owner may change or delete a widget"
+    detail = "You may neither change nor delete this widget"
 
 
 class SearchOrder(UnprocessableContent):

@@ -4,8 +4,8 @@
 
     environment.DATABASE_URL
 
-Nothing else reads the process environment. `docs/operations.md` describes each variable. A wrong
-value, here or in `limits`, raises ImproperlyConfigured, which names all of them and shows none.
+No other module of the project reads variables. `docs/operations.md` describes each. If values are
+wrong, here or in `limits`, one ImproperlyConfigured names all of them, without the values.
 """
 
 from itertools import combinations

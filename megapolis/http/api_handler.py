@@ -1,20 +1,18 @@
-"""Django's ASGI handler, without the threads.
+"""Django's ASGI handler, without threads.
 
-Django's own handler hops into a thread at least twice for each request: to run the receivers of
-`request_started` and to close the response, both for the sake of database connections that belong
-to threads. A request that never leaves the event loop has none. This handler looks whether a
-request used a thread, and cleans up after those that did exactly as Django does.
+Django's own handler uses a thread for the receivers of `request_started` and to close the response,
+because database connections belong to threads. Requests of the API use none. If a view used one
+anyway, this handler cleans up as Django does.
 
-Against `django.core.handlers.asgi.ASGIHandler` these things differ, and no others:
+These things differ from `django.core.handlers.asgi.ASGIHandler`:
 
-- the middleware is `settings.API_MIDDLEWARE`, each of which is native async;
-- the body is bounded while it streams in, and never touches the disk (`megapolis.http.request`);
-- exceptions become problem+json on the loop (`megapolis.errors.exception_handler`), not HTML in a
-  thread;
+- the middleware is `settings.API_MIDDLEWARE`, all of it native async;
+- the body is limited while it is received, and never written to disk (`megapolis.http.request`);
+- exceptions become problem+json without a thread (`megapolis.errors.exception_handler`);
 - `Host` is checked for every request;
-- requests in flight and the time that a view may take are limited (`megapolis.environment.limits`);
-- `request.urlconf` is not looked at (`megapolis.http.routing`);
-- signals are sent where somebody other than Django listens, or a thread was used.
+- requests in flight and the time of a view are limited (`megapolis.environment.limits`);
+- `request.urlconf` is ignored (`megapolis.http.routing`);
+- signals are sent if a receiver is not Django's own, or if a thread was used.
 """
 
 import asyncio
