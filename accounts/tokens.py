@@ -78,6 +78,8 @@ def read(token: str) -> Claims:
     The text of a token does not change its meaning, so a verified token is cached. Only its expiry
     is checked again.
     """
+    if len(token) > jose.MAX_TOKEN_LENGTH:
+        raise InvalidToken from None
     digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
     claims = _verified.get(digest)
     if claims is not None and time() < claims.expires_at:

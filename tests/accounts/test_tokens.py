@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jwt.utils import base64url_decode
 
-from accounts import tokens
+from accounts import jose, tokens
 from megapolis import environment
 from tests.accounts.conftest import traces
 from tests.accounts.forgeries import FORGERIES, Forgery, bit_flips, claims, signed
@@ -141,6 +141,14 @@ class TestRead:
                 tokens.read(forgery.token(claims(user_id=7, session_key=KEY)))
 
         assert not tokens._verified
+
+    def test_rejects_a_token_that_is_too_long_before_it_computes_its_digest(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tokens, "sha256", None)
+
+        with pytest.raises(tokens.InvalidToken):
+            tokens.read("a" * (jose.MAX_TOKEN_LENGTH + 1))
 
     def test_rejects_a_cached_token_after_its_expiry(self, monkeypatch: pytest.MonkeyPatch) -> None:
         token = signed(claims(user_id=7, session_key=KEY))
