@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from megapolis import database
+from megapolis.http import disconnect
 from tests.megapolis.database.test_recovery import until_blocked
 from tests.megapolis.server.raw_client import Client, served
 
@@ -99,8 +100,10 @@ class TestStream:
 
 class TestDisconnect:
     async def test_cancels_the_view_and_frees_its_connection(
-        self, client: Client, open_pool: Any, observer: Any
+        self, client: Client, open_pool: Any, observer: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        # Much less than MAX_WAIT, for which the last line waits.
+        monkeypatch.setattr(disconnect, "WATCH_AFTER", 0.1)
         await open_pool(size=1)
         client.writer.write(b"GET /slow HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         await until_blocked(observer)
