@@ -71,10 +71,11 @@ class Server(uvicorn.Server):
         self._is_alone = self.should_exit = True
 
     def _protocol(self) -> asyncio.Protocol:
-        protocol: Any = self.config.http_protocol_class
-        return protocol(  # type: ignore[no-any-return]
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
+        return protocol
 
     def _others_have_fewer(self, opening: int = 0) -> bool:
         connections = len(self.server_state.connections) + opening
